@@ -1,0 +1,1 @@
+"""Mail and page templates, installed as ``derp_auth_lite.templates``."""
