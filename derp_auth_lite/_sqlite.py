@@ -1,0 +1,162 @@
+"""SQLite as the library opens it: durable, in WAL mode, and patient with other writers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import secrets
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import peewee
+
+__all__ = ["BUSY_SECONDS", "SQLite", "is_busy", "patiently"]
+
+BUSY_SECONDS = 30.0
+"""How long a writer waits for the others before it gives up."""
+
+_JITTER = (0.0002, 0.002)
+_PRAGMAS = (
+    ("foreign_keys", 1),
+    ("synchronous", 2),  # FULL: a commit that is rolled back by a power cut would un-spend a token
+    ("cache_size", -65536),
+    ("temp_store", 2),
+)
+
+Result = TypeVar("Result")
+
+
+def is_busy(error: BaseException) -> bool:
+    """Tell whether *error* only says that another connection holds the lock."""
+    text = str(error).lower()
+    return "locked" in text or "busy" in text
+
+
+def patiently(action: Callable[[], Result]) -> Result:
+    """Run *action* again while the database is locked, in small random steps.
+
+    SQLite's own waiting starves (one process was seen to wait a whole second among eight); short
+    jittered waits keep the longest below a tenth of that.
+    """
+    deadline = 0.0
+    while True:
+        try:
+            return action()
+        except (peewee.OperationalError, sqlite3.OperationalError) as error:
+            if not is_busy(error):
+                raise
+            now = time.monotonic()
+            if not deadline:
+                deadline = now + BUSY_SECONDS
+            elif now >= deadline:
+                raise
+            # Spreading waiters out needs no secrecy.
+            time.sleep(random.uniform(*_JITTER))  # noqa: S311
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that can be referred to weakly: a thread that ends takes its own along."""
+
+
+class SQLite(peewee.SqliteDatabase):  # type: ignore[misc]  # Peewee is not typed
+    """A SQLite file, or with ``":memory:"`` one database in memory that all threads share.
+
+    A plain in-memory database is another one in every thread, and a shared cache fails under
+    several writers; the ``memdb`` file system of SQLite 3.36 and later does neither. One connection
+    is kept open so that the content lives as long as this object.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.in_memory = str(path) == ":memory:"
+        self.path = None if self.in_memory else Path(path)
+        name = f"file:/{secrets.token_hex(16)}?vfs=memdb" if self.in_memory else os.fspath(path)
+        self._opened: weakref.WeakSet[_Connection] = weakref.WeakSet()
+        self._opened_lock = threading.Lock()
+        self._keeper: sqlite3.Connection | None = None
+        super().__init__(
+            name,
+            timeout=0,
+            check_same_thread=False,
+            uri=self.in_memory,
+            factory=_Connection,
+        )
+
+    def _connect(self) -> _Connection:
+        if self.in_memory and self._keeper is None:
+            self._keeper = sqlite3.connect(self.database, uri=True, check_same_thread=False)
+        if self.path is not None:
+            _create_private(self.path)
+        connection: _Connection = patiently(super()._connect)
+        try:
+            patiently(lambda: self._prepare(connection))
+        except BaseException:
+            connection.close()
+            raise
+        with self._opened_lock:
+            self._opened.add(connection)
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        for pragma, value in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma} = {value}")
+        if not self.in_memory:
+            # Eight processes that open a new file race here in spite of any busy time-out.
+            connection.execute("PRAGMA journal_mode = wal").fetchone()
+
+    def begin(self, lock_type: str | None = None) -> None:
+        """Begin a transaction, waiting for the lock where it is asked for."""
+        patiently(lambda: super(SQLite, self).begin(lock_type))
+
+    def commit(self) -> None:
+        """Commit; an in-memory database may have to wait for its readers."""
+        patiently(super().commit)
+
+    def rollback(self) -> None:
+        """Roll back; a full disk has SQLite do so by itself, which is no second error."""
+        if self._state.conn is not None and self._state.conn.in_transaction:
+            super().rollback()
+
+    def close_all(self) -> None:
+        """Close the connections of all threads."""
+        self.close()
+        with self._opened_lock:
+            connections = list(self._opened)
+            self._opened = weakref.WeakSet()
+        for connection in connections:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
+
+    def abandon(self) -> list[Any]:
+        """Forget, in a forked child, all that belongs to the parent; return it unclosed."""
+        inherited: list[Any] = [*self._opened, self._keeper]
+        self._opened = weakref.WeakSet()
+        self._opened_lock = threading.Lock()
+        self._lock = threading.Lock()
+        self._state.reset()
+        return inherited
+
+
+def _create_private(path: Path) -> None:
+    """Make the file readable by its owner alone before SQLite makes it by the umask."""
+    with contextlib.suppress(OSError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+@contextlib.contextmanager
+def foreign_keys_off(database: peewee.SqliteDatabase) -> Iterator[None]:
+    """Switch foreign keys off around a schema change; SQLite ignores the switch inside one."""
+    before = database.pragma("foreign_keys")
+    database.pragma("foreign_keys", 0)
+    try:
+        yield
+    finally:
+        database.pragma("foreign_keys", before)

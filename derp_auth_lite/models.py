@@ -1,0 +1,135 @@
+"""The records that every backend returns: frozen, keyword-only, free of secrets."""
+
+from __future__ import annotations
+
+import enum
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+from .jwt import TokenPair
+
+__all__ = [
+    "AuthProvider",
+    "AuthRequest",
+    "AuthResult",
+    "CursorResult",
+    "Id",
+    "OrgInfo",
+    "OrgMemberInfo",
+    "SessionInfo",
+    "TokenPair",
+    "UserInfo",
+]
+
+Id = str | uuid.UUID
+"""An id as callers may give it; records carry ids as strings."""
+
+T = TypeVar("T")
+
+
+class AuthProvider(enum.StrEnum):
+    """How somebody signed in. A generic OpenID Connect provider has a name of its own."""
+
+    EMAIL = "email"
+    MAGIC_LINK = "magic_link"
+    GOOGLE = "google"
+    GITHUB = "github"
+
+
+@runtime_checkable
+class AuthRequest(Protocol):
+    """Any object that carries HTTP headers: a request of Flask, Django, Starlette, a test's own.
+
+    Names of headers compare without regard to case, whatever the mapping does. The address of the
+    sender is taken from ``.remote_addr`` (WSGI) or ``.client.host`` (ASGI) where there is one.
+    """
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The request's headers."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UserInfo:
+    """An account. Times are aware UTC.
+
+    ``email_confirmed_at`` is empty until the address was proved: by a redeemed link, by a
+    provider's verified claim, or by an administrator's word. ``metadata`` is a JSON object that the
+    application may fill.
+    """
+
+    id: str
+    email: str
+    first_name: str | None = None
+    last_name: str | None = None
+    username: str | None = None
+    image_url: str | None = None
+    role: str
+    is_active: bool
+    is_superuser: bool
+    email_confirmed_at: datetime | None
+    last_sign_in_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionInfo:
+    """A signed-in session.
+
+    From ``authenticate``: ``expires_at`` is the access token's end, and role, organization and
+    membership are the present ones. From ``list_sessions``: ``expires_at`` is the session's own
+    end. ``metadata`` holds ``user_agent``, ``ip_address`` and ``created_at`` where they are known.
+    """
+
+    user_id: str
+    session_id: str
+    role: str
+    expires_at: datetime
+    metadata: dict[str, Any]
+    org_id: str | None = None
+    org_role: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuthResult:
+    """What a sign-up or sign-in returns; ``tokens`` is ``None`` until the address is confirmed."""
+
+    user: UserInfo
+    tokens: TokenPair | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OrgInfo:
+    """An organization; ``slug`` is its unique name in URLs."""
+
+    id: str
+    name: str
+    slug: str
+    metadata: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OrgMemberInfo:
+    """A user's membership of an organization."""
+
+    org_id: str
+    user_id: str
+    role: str
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class CursorResult(Generic[T]):
+    """One page of a list; pass ``next_cursor`` as ``after=`` to get the next."""
+
+    data: list[T] = field(default_factory=list)
+    has_more: bool
+    next_cursor: str | None = None

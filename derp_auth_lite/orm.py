@@ -1,0 +1,401 @@
+"""The database of a client: SQLite or PostgreSQL, one engine in front of both.
+
+Stores name the engine in every call and hand it :class:`~derp_auth_lite._statements.Statement`
+objects; nothing is bound to a database for the whole process, so that two clients on two databases
+in many threads never meet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import peewee
+
+from ._clock import Clock, utc_now
+from ._sqlite import SQLite, patiently
+from ._statements import POSTGRESQL, SQLITE, Statement, from_microseconds
+from .exceptions import AuthBackendError, AuthNotConnectedError, ConfigError
+
+__all__ = ["Conflict", "DatabaseEngine", "JSONField", "UTCDateTimeField", "as_utc"]
+
+_log = logging.getLogger(__name__)
+
+
+class Conflict(Exception):  # noqa: N818  # an answer to a store, it never leaves the library
+    """A unique key or a foreign key did not hold; stores turn it into the typed error."""
+
+
+class UTCDateTimeField(peewee.Field):  # type: ignore[misc]  # Peewee is not typed
+    """A moment in UTC: integer microseconds on SQLite, ``timestamptz`` on PostgreSQL.
+
+    Peewee's own field makes ``timestamp without time zone`` and reads back naive times.
+    """
+
+    def ddl_datatype(self, ctx: peewee.Context) -> peewee.SQL:
+        """Return the column type of the dialect at hand."""
+        return peewee.SQL("TIMESTAMPTZ" if _is_postgresql(ctx) else "INTEGER")
+
+
+class JSONField(peewee.Field):  # type: ignore[misc]  # Peewee is not typed
+    """A JSON object: text on SQLite, ``jsonb`` on PostgreSQL."""
+
+    def ddl_datatype(self, ctx: peewee.Context) -> peewee.SQL:
+        """Return the column type of the dialect at hand."""
+        return peewee.SQL("JSONB" if _is_postgresql(ctx) else "TEXT")
+
+
+def _is_postgresql(ctx: peewee.Context) -> bool:
+    return bool(ctx.state.field_types.get("UUID") == "UUID")
+
+
+def as_utc(value: int | datetime) -> datetime:
+    """Return a stored moment as an aware time in UTC."""
+    if isinstance(value, int):
+        return from_microseconds(value)
+    return value.astimezone(UTC)
+
+
+class DatabaseEngine:
+    """Runs statements and transactions on one database.
+
+    Args:
+        database: A path or ``":memory:"`` (SQLite), a URL ``postgresql://…`` or ``sqlite:///path``,
+            or a ``peewee.Database`` of the application. On the last, work that happens inside the
+            application's own ``atomic()`` block commits or rolls back with it.
+        clock: Where time comes from.
+        pool_size: PostgreSQL connections of this process at the most.
+    """
+
+    def __init__(
+        self,
+        database: str | Path | peewee.Database,
+        *,
+        clock: Clock = utc_now,
+        pool_size: int = 20,
+    ) -> None:
+        self.clock = clock
+        self.owned = not isinstance(database, peewee.Database)
+        self.database = _open(database, pool_size) if self.owned else database
+        self.dialect = _dialect(self.database)
+        self._local = threading.local()
+        self._connected = False
+        self._inherited: list[Any] = []
+        if self.owned:
+            _engines.add(self)
+
+    def __repr__(self) -> str:
+        return f"<DatabaseEngine {self.dialect}>"
+
+    @property
+    def now(self) -> datetime:
+        """The present moment by the engine's clock."""
+        return self.clock()
+
+    def connect(self) -> None:
+        """Open the database.
+
+        Raises:
+            AuthBackendError: It cannot be opened.
+        """
+        with self._translated(), self._connection():
+            self._connected = True
+
+    def disconnect(self) -> None:
+        """Close the connections that the engine opened; the application's own stay as they are."""
+        self._connected = False
+        if not self.owned:
+            return
+        with self._translated():
+            self.database.close_all()
+
+    def fetch(self, statement: Statement, /, **values: Any) -> list[tuple[Any, ...]]:
+        """Run *statement* and return all its rows.
+
+        Raises:
+            Conflict: A unique or a foreign key did not hold.
+            AuthBackendError: The database failed.
+        """
+        if not self._connected:
+            raise AuthNotConnectedError
+        sql, parameters = statement.bind(self.database, self.dialect, values)
+        try:
+            if self.dialect == SQLITE:
+                if self.database.transaction_depth():
+                    return self._run(sql, parameters)
+                return patiently(lambda: self._run(sql, parameters))
+            if not self.database.is_closed():
+                return self._run(sql, parameters)
+            return self._run_alone(sql, parameters, statement.repeatable)
+        except _failures() as error:
+            raise _translated(error) from error
+
+    def fetch_one(self, statement: Statement, /, **values: Any) -> tuple[Any, ...] | None:
+        """Run *statement* and return its first row, or ``None``."""
+        rows = self.fetch(statement, **values)
+        return rows[0] if rows else None
+
+    def execute(self, statement: Statement, /, **values: Any) -> int:
+        """Run *statement*, which returns its rows, and tell how many it touched."""
+        return len(self.fetch(statement, **values))
+
+    def transaction(self, *, own: bool = False) -> contextlib.AbstractContextManager[None]:
+        """Do the block's work as one: all of it is kept, or nothing.
+
+        A block inside another joins it. On SQLite the write lock is taken at once, so that what
+        was read still holds when it is written.
+
+        Args:
+            own: Refuse to run inside a transaction of the application, whose later roll-back would
+                undo a revocation.
+
+        Raises:
+            RuntimeError: *own* was asked for inside the application's transaction.
+            Conflict: A unique or a foreign key did not hold.
+            AuthBackendError: The database failed.
+        """
+        if not self._connected:
+            raise AuthNotConnectedError
+        if getattr(self._local, "inside", False):
+            return _JOINED
+        if own:
+            self.refuse_foreign_transaction()
+        return _Transaction(self)
+
+    @contextlib.contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo the block alone when it fails, inside a transaction that goes on."""
+        with self.transaction(), self._translated(), self.database.atomic():
+            yield
+
+    def refuse_foreign_transaction(self) -> None:
+        """Raise ``RuntimeError`` inside a transaction of the application."""
+        if self.in_foreign_transaction:
+            raise RuntimeError(
+                "this call revokes or redeems something and must not run inside the application's "
+                "own transaction, whose roll-back would undo it"
+            )
+
+    @property
+    def in_foreign_transaction(self) -> bool:
+        """Whether this thread is inside a transaction that the application began."""
+        return not getattr(self._local, "inside", False) and bool(
+            not self.database.is_closed() and self.database.transaction_depth()
+        )
+
+    def after_commit(self, action: Callable[[], None]) -> None:
+        """Run *action* once the transaction at hand is committed; at once where there is none."""
+        if self.database.is_closed() or not self.database.transaction_depth():
+            action()
+        else:
+            self.database.after_commit(action)
+
+    def _run(self, sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
+        cursor = self.database.execute_sql(sql, parameters)
+        # An unfinished RETURNING would keep SQLite's write lock, so rows are always taken at once.
+        return cursor.fetchall() if cursor.description is not None else []
+
+    def _run_alone(
+        self, sql: str, parameters: list[Any], repeatable: bool
+    ) -> list[tuple[Any, ...]]:
+        """Run a statement on a PostgreSQL connection that is taken and given back for it."""
+        with self._connection():
+            try:
+                return self._run(sql, parameters)
+            except _failures():
+                if not repeatable or not self._lost():
+                    raise
+        with self._connection():
+            return self._run(sql, parameters)
+
+    def _begin(self) -> Any:
+        """Enter Peewee's transaction, or a savepoint inside the application's."""
+
+        def enter() -> Any:
+            atomic = (
+                self.database.atomic("IMMEDIATE")
+                if self.dialect == SQLITE and not self.database.transaction_depth()
+                else self.database.atomic()
+            )
+            atomic.__enter__()
+            return atomic
+
+        if self.dialect == SQLITE:
+            return patiently(enter)
+        try:
+            return enter()
+        except _failures():
+            if not self.owned or not self._lost():
+                raise
+        # The server hung up between check-out and BEGIN: nothing was done, so begin elsewhere.
+        self.database.close()
+        self.database.connect()
+        return enter()
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[None]:
+        """Hold a connection for the outermost operation.
+
+        PostgreSQL's go back to the pool at its end, so that a thread that dies keeps none. SQLite's
+        stay open in their thread, where opening costs more than most statements.
+        """
+        if not self.database.is_closed():
+            yield
+            return
+        self.database.connect()
+        try:
+            yield
+        finally:
+            if self.dialect == POSTGRESQL:
+                self.database.close()
+
+    def _lost(self) -> bool:
+        from ._postgres import is_lost
+
+        return is_lost(self.database)
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except _failures() as error:
+            raise _translated(error) from error
+
+    def _after_fork_in_child(self) -> None:
+        # Closing an inherited connection would break the parent's, so it is only kept.
+        self._inherited += self.database.abandon()
+        self._local = threading.local()
+
+
+_JOINED: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+
+
+class _Transaction(contextlib.AbstractContextManager[None]):
+    """The outermost transaction of a thread, on a connection that it holds for so long."""
+
+    __slots__ = ("_atomic", "_connection", "_engine")
+
+    def __init__(self, engine: DatabaseEngine) -> None:
+        self._engine = engine
+
+    def __enter__(self) -> None:
+        engine = self._engine
+        try:
+            self._connection = engine._connection()
+            self._connection.__enter__()
+            try:
+                self._atomic = engine._begin()
+            except BaseException:
+                self._connection.__exit__(None, None, None)
+                raise
+        except _failures() as error:
+            raise _translated(error) from error
+        engine._local.inside = True
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._engine._local.inside = False
+        try:
+            try:
+                self._atomic.__exit__(kind, error, trace)
+            finally:
+                self._connection.__exit__(None, None, None)
+        except _failures() as failure:
+            # A connection that died cannot roll back either; what was first wrong is what counts.
+            if error is None:
+                raise _translated(failure) from failure
+            _log.warning("roll-back failed: %s", type(failure).__name__)
+
+
+def _open(database: str | Path | peewee.Database, pool_size: int) -> peewee.Database:
+    text = os.fspath(database)
+    if text.startswith(("postgres://", "postgresql://")):
+        from ._postgres import Postgres  # the driver is an extra and costs 100 ms
+
+        return Postgres(text, pool_size=pool_size)
+    if text.startswith("sqlite:///"):
+        text = text.removeprefix("sqlite:///") or ":memory:"
+    elif "://" in text:
+        raise ConfigError(
+            f"database URLs begin with sqlite:/// or postgresql://, not {text.split('://')[0]!r}"
+        )
+    return SQLite(text)
+
+
+def _dialect(database: peewee.Database) -> str:
+    if isinstance(database, peewee.SqliteDatabase):
+        return SQLITE
+    if isinstance(database, peewee.PostgresqlDatabase):
+        return POSTGRESQL
+    raise ConfigError(
+        f"{type(database).__name__} is not supported: use SqliteDatabase or PostgresqlDatabase"
+    )
+
+
+def _failures() -> tuple[type[BaseException], ...]:
+    """What a database and its driver can raise; Peewee wraps most of it, but no fetch."""
+    drivers: tuple[type[BaseException], ...] = (sqlite3.Error, peewee.PeeweeException)
+    if peewee.psycopg is not None:
+        drivers += (peewee.psycopg.Error,)
+    # The pool says by a ValueError that no connection came free in time.
+    pool = _pool_errors()
+    return drivers + pool + (OSError,)
+
+
+def _pool_errors() -> tuple[type[BaseException], ...]:
+    import sys
+
+    module = sys.modules.get("playhouse.pool")
+    return (module.MaxConnectionsExceeded,) if module is not None else ()
+
+
+_REASONS = (
+    ("unable to open database file", "The database file cannot be opened: check path and rights"),
+    ("readonly", "The database is read-only: check the rights of the file and of its folder"),
+    ("disk is full", "The disk is full"),
+    ("disk i/o error", "The disk failed while the database was read or written"),
+    ("not a database", "The file is not a SQLite database"),
+    ("malformed", "The database file is damaged"),
+    ("locked", "The database is busy: another program holds its lock"),
+    ("busy", "The database is busy: another program holds its lock"),
+    ("no such table", "The database has no tables of derp_auth_lite: connect() makes them"),
+)
+
+
+def _translated(error: BaseException) -> Exception:
+    """Return the typed error for what the database raised."""
+    if isinstance(error, peewee.IntegrityError):
+        return Conflict(str(error))
+    text = str(error).lower()
+    # Data errors may quote a value that a user typed; those of the connection quote none.
+    quiet = isinstance(error, (peewee.DataError, peewee.ProgrammingError))
+    _log.error("database failed: %s%s", type(error).__name__, "" if quiet else f": {text}")
+    for sign, message in _REASONS:
+        if sign in text:
+            return AuthBackendError(message)
+    return AuthBackendError("The database is not available")
+
+
+_engines: weakref.WeakSet[DatabaseEngine] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for engine in list(_engines):
+        engine._after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
