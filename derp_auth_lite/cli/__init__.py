@@ -1,0 +1,53 @@
+"""The command ``derp-auth-lite``.
+
+``tour`` needs nothing but the library; every other command needs the extra ``[cli]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["main"]
+
+NEEDS_EXTRA = """\
+derp-auth-lite: only "tour" works without the command-line extra. To get the other commands:
+    python -m pip install "derp_auth_lite[cli]"
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit code: 0 done, 1 failed, 2 not understood."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    is_ours = not arguments or arguments[0] in {"tour", "-h", "--help"}
+    if not is_ours and importlib.util.find_spec("click") is None:
+        sys.stderr.write(NEEDS_EXTRA)
+        return 2
+    options = _parser().parse_args(arguments)
+    # The tour opens a client, which --help need not wait for.
+    from .tour import take
+
+    return take(options.folder)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="derp-auth-lite", description="User accounts and sessions, without a server."
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    tour = commands.add_parser(
+        "tour",
+        help="show the life of an account on a database in a new folder",
+        description="Show the life of an account: each call, and what came back. The database "
+        "stays for you to look into.",
+    )
+    tour.add_argument(
+        "--folder",
+        type=Path,
+        metavar="PATH",
+        help="a new or empty folder for the database (default: ./derp-auth-lite-tour)",
+    )
+    return parser
