@@ -49,7 +49,7 @@ class Printer:
 def brief(value: Any) -> str:
     """Return what a record says: tokens shortened, empty fields left out."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.repr}
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
         return f"{type(value).__name__}({_pairs(fields, '=')})"
     if isinstance(value, str):
         return repr(value if len(value) <= LONGEST else f"{value[:12]}...")
