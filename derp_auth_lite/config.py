@@ -1,20 +1,22 @@
 """All settings, as frozen groups that check themselves.
 
-Names and defaults are those of derp 0.2.12, whose ``derp.toml`` is read by :meth:`Config.load`; where
-a default differs, its group says so. Every group raises
-:class:`~derp_auth_lite.exceptions.ConfigError` when a value cannot be used, and no secret shows in a
-``repr``.
+Names and defaults are those of derp 0.2.12, whose ``derp.toml`` :meth:`Config.load` reads; where a
+default differs, its group says so. A group raises :class:`~derp_auth_lite.exceptions.ConfigError`
+when a value cannot be used, and shows no secret in its ``repr``.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal, Self
 from urllib.parse import quote, urlsplit
 
 from ._settings import Settings
+from ._toml import TableReader, read_toml
 from .exceptions import ConfigError
 
 __all__ = [
@@ -34,9 +36,10 @@ __all__ = [
     "WorkOSConfig",
 ]
 
-MIN_SECRET_BYTES = 32
-_MAX_DAYS = 36_500
+_MIN_SECRET_BYTES = 32
 _MINUTES_A_DAY = 24 * 60
+_OTHER_PARTS = frozenset({"storage", "payments", "queue", "ai"})
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _TAKEN_PROVIDER_NAMES = frozenset({"email", "magic_link", "google", "github"})
 
 
@@ -61,8 +64,7 @@ class EmailConfig(Settings):
     start_tls: bool = False
 
     def _check(self) -> None:
-        for name in ("site_name", "site_url", "from_email", "smtp_host"):
-            _need_one_line(self, name)
+        self._need_line("site_name", "site_url", "from_email", "smtp_host")
         self._need(0 < self.smtp_port < 65_536, "smtp_port", "must be between 1 and 65535")
         both = self.use_tls and self.start_tls
         self._need(not both, "start_tls", "and use_tls exclude each other: set one to false")
@@ -92,13 +94,14 @@ class JWTConfig(Settings):
 
     def _check(self) -> None:
         how = 'make one with: python -c "import secrets; print(secrets.token_urlsafe(48))"'
-        rule = f"must be at least {MIN_SECRET_BYTES} bytes long; {how}"
+        rule = f"must be at least {_MIN_SECRET_BYTES} bytes long; {how}"
         self._need(_long_enough(self.secret), "secret", rule)
         self._need(
             all(map(_long_enough, self.previous_secrets)), "previous_secrets", f"each {rule}"
         )
-        _need_lifetime(self, "access_token_expire_minutes", a_day=_MINUTES_A_DAY)
-        _need_lifetime(self, "refresh_token_expire_days", a_day=1)
+        self._need_line("issuer", "audience")
+        self._need_lifetime("access_token_expire_minutes", units_a_day=_MINUTES_A_DAY)
+        self._need_lifetime("refresh_token_expire_days", units_a_day=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +110,8 @@ class PasswordConfig(Settings):
 
     Lengths count code points. Rules of composition are off, as NIST SP 800-63B-4, section 3.1.1.2,
     asks. ``hash_profile`` is ``"rfc9106_low_memory"`` (64 MiB a hash, RFC 9106, section 4),
-    ``"owasp_minimum"`` for small machines, or ``"cheapest"``, which protects nothing and makes tests
-    fast.
+    ``"owasp_minimum"`` for small machines, or ``"cheapest"``, which protects nothing and is there
+    for tests.
     """
 
     min_length: int = 8
@@ -126,33 +129,31 @@ class PasswordConfig(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GoogleOAuthConfig(Settings):
+class _OAuthClientConfig(Settings):
+    client_id: str
+    client_secret: str = field(repr=False)
+    redirect_uri: str
+
+    def _check(self) -> None:
+        self._need_line("client_id", "client_secret", "redirect_uri")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoogleOAuthConfig(_OAuthClientConfig):
     """An OAuth client at Google."""
 
-    client_id: str
-    client_secret: str = field(repr=False)
-    redirect_uri: str
     scopes: Sequence[str] = ("openid", "email", "profile")
 
-    def _check(self) -> None:
-        _need_client(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class GitHubOAuthConfig(Settings):
+class GitHubOAuthConfig(_OAuthClientConfig):
     """An OAuth application at GitHub."""
 
-    client_id: str
-    client_secret: str = field(repr=False)
-    redirect_uri: str
     scopes: Sequence[str] = ("user:email",)
-
-    def _check(self) -> None:
-        _need_client(self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class OIDCConfig(Settings):
+class OIDCConfig(_OAuthClientConfig):
     """A client at any OpenID Connect provider.
 
     Args:
@@ -164,18 +165,17 @@ class OIDCConfig(Settings):
 
     name: str
     issuer: str
-    client_id: str
-    client_secret: str = field(repr=False)
-    redirect_uri: str
     scopes: Sequence[str] = ("openid", "email", "profile")
 
     def _check(self) -> None:
+        super()._check()
         well_formed = re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", self.name) is not None
         self._need(well_formed, "name", "must be 1 to 63 small letters, digits, '-' and '_'")
         self._need(self.name not in _TAKEN_PROVIDER_NAMES, "name", "is taken by the library")
-        self._need(_is_trusted_url(self.issuer), "issuer", "must be an https URL")
+        scheme, host = _scheme_and_host(self.issuer)
+        safe = (scheme == "https" and host) or (scheme == "http" and host in _LOOPBACK)
+        self._need(bool(safe), "issuer", "must be an https URL, or http on this machine")
         self._need("openid" in self.scopes, "scopes", "must hold openid")
-        _need_client(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,11 +209,15 @@ class NativeAuthConfig(Settings):
     cache_prefix: str = "derp:auth"
     trusted_proxies: int = 0
 
+    ignored_keys: ClassVar[frozenset[str]] = frozenset(
+        {"use_kv_cache", "cache_session_ttl_seconds", "cache_user_ttl_seconds"}
+    )
+
     def _check(self) -> None:
-        _need_lifetime(self, "magic_link_expire_minutes", a_day=_MINUTES_A_DAY)
-        _need_lifetime(self, "recovery_token_expire_minutes", a_day=_MINUTES_A_DAY)
-        _need_lifetime(self, "confirmation_token_expire_hours", a_day=24)
-        _need_lifetime(self, "session_expire_days", a_day=1)
+        self._need_lifetime("magic_link_expire_minutes", units_a_day=_MINUTES_A_DAY)
+        self._need_lifetime("recovery_token_expire_minutes", units_a_day=_MINUTES_A_DAY)
+        self._need_lifetime("confirmation_token_expire_hours", units_a_day=24)
+        self._need_lifetime("session_expire_days", units_a_day=1)
         names = {provider.name for provider in self.oidc}
         self._need(len(names) == len(self.oidc), "oidc", "must give each provider its own name")
         self._need(self.cache_prefix.strip() != "", "cache_prefix", "must not be empty")
@@ -231,9 +235,9 @@ class SupabaseConfig(Settings):
     redirect_uri: str | None = None
 
     def _check(self) -> None:
-        self._need(_is_web_url(self.url), "url", "must be an http or https URL")
-        for name in ("anon_key", "service_role_key"):
-            _need_one_line(self, name)
+        scheme, host = _scheme_and_host(self.url)
+        self._need(scheme in {"http", "https"} and host != "", "url", "must be an http(s) URL")
+        self._need_line("anon_key", "service_role_key")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,8 +249,7 @@ class WorkOSConfig(Settings):
     redirect_uri: str | None = None
 
     def _check(self) -> None:
-        for name in ("api_key", "client_id"):
-            _need_one_line(self, name)
+        self._need_line("api_key", "client_id")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,8 +283,26 @@ class DatabaseConfig(Settings):
     pool_min_size: int = 2
     pool_max_size: int = 5
 
+    ignored_keys: ClassVar[frozenset[str]] = frozenset(
+        {
+            "ignore_rls",
+            "introspect_exclude_tables",
+            "introspect_schemas",
+            "migrations_dir",
+            "replica_lag_check_interval_seconds",
+            "replica_max_lag_bytes",
+            "replica_pool_max_size",
+            "replica_pool_min_size",
+            "replica_statement_cache_size",
+            "replica_url",
+            "replica_write_fence_seconds",
+            "schema_path",
+            "statement_cache_size",
+        }
+    )
+
     def _check(self) -> None:
-        _need_one_line(self, "db_url")
+        self._need_line("db_url")
         self._need(self.pool_min_size >= 0, "pool_min_size", "must not be negative")
         self._need(self.pool_max_size > 0, "pool_max_size", "must be at least 1")
         in_order = self.pool_min_size <= self.pool_max_size
@@ -315,14 +336,9 @@ class ValkeyConfig(Settings):
         self._need(len(self.addresses) == 1, "addresses", "must hold one server, the primary")
         ((host, port),) = self.addresses
         shown = f"[{host}]" if ":" in host else host
-        return f"redis{'s' * self.use_tls}://{self._credentials}{shown}:{port}/0"
-
-    @property
-    def _credentials(self) -> str:
-        if self.username is None and self.password is None:
-            return ""
-        password = "" if self.password is None else f":{quote(self.password, safe='')}"
-        return f"{quote(self.username or '', safe='')}{password}@"
+        user, password = quote(self.username or "", safe=""), quote(self.password or "", safe="")
+        credentials = f"{user}:{password}@" if user or password else ""
+        return f"redis{'s' * self.use_tls}://{credentials}{shown}:{port}/0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -346,38 +362,39 @@ class Config(Settings):
     database: DatabaseConfig | None = None
     kv: KVConfig | None = None
 
+    @classmethod
+    def load(cls, path: str | os.PathLike[str] = "derp.toml") -> Self:
+        """Read a ``derp.toml``.
 
-def _need_lifetime(settings: Settings, name: str, *, a_day: int) -> None:
-    days = getattr(settings, name) / a_day
-    rule = "must be more than 0 and at most a hundred years"
-    settings._need(0 < days <= _MAX_DAYS, name, rule)
+        Tables: ``database``, ``email``, ``auth.native`` (with ``jwt``, ``password``,
+        ``google_oauth``, ``github_oauth``, a list ``oidc``), ``auth.supabase``, ``auth.workos`` and
+        ``kv.valkey``. A text ``"$NAME"`` is the content of that environment variable. Tables of
+        derp's other parts are passed over. Its settings without a meaning here (caches, replicas,
+        its own migrations) are taken with one warning that names them.
 
-
-def _need_one_line(settings: Settings, name: str) -> None:
-    value: str = getattr(settings, name)
-    fine = value.strip() != "" and not any(ord(char) < 32 for char in value)
-    settings._need(fine, name, "must not be empty, nor hold control characters or line breaks")
-
-
-def _need_client(settings: Settings) -> None:
-    for name in ("client_id", "client_secret", "redirect_uri"):
-        _need_one_line(settings, name)
+        Raises:
+            ConfigError: The file is missing or broken, a key is unknown or missing, a variable is
+                not set, or a value cannot be used. The message names file and key, never a value.
+        """
+        reader = TableReader()
+        try:
+            tables = read_toml(path).items()
+            config = reader.read(cls, {k: v for k, v in tables if k not in _OTHER_PARTS})
+        except ConfigError as error:
+            raise ConfigError(f"{os.fspath(path)}: {error.message}") from error.__cause__
+        if reader.ignored:
+            text = f"{os.fspath(path)}: these settings do nothing here: {', '.join(reader.ignored)}"
+            warnings.warn(text, stacklevel=2)
+        return config
 
 
 def _long_enough(secret: str) -> bool:
-    return len(secret.encode()) >= MIN_SECRET_BYTES
+    return len(secret.encode()) >= _MIN_SECRET_BYTES
 
 
-def _is_web_url(text: str) -> bool:
+def _scheme_and_host(url: str) -> tuple[str, str]:
     try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname)
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname or ""
     except ValueError:
-        return False
-
-
-def _is_trusted_url(text: str) -> bool:
-    if not _is_web_url(text):
-        return False
-    parts = urlsplit(text)
-    return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
+        return "", ""
