@@ -1,0 +1,82 @@
+"""Addresses: one stored form for each mailbox, and a form that logs may show."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from .exceptions import InvalidEmailError
+
+__all__ = ["mask_email", "normalize_email"]
+
+_MAX_CHARACTERS = 254  # RFC 5321, section 4.5.3.1.3, without the angle brackets
+_INTERNAL = frozenset({"localhost", "local", "test"})
+_PUBLIC_SUFFIX = ".example"
+_SHAPE = re.compile(r"([a-z0-9])[^@]*@([a-z0-9])[^@]*?(\.[a-z]{2,24})?", re.IGNORECASE | re.DOTALL)
+
+
+def normalize_email(address: object) -> str:
+    """Return the one form in which *address* is stored, compared and mailed to.
+
+    The local part must be ASCII. The domain gets its ASCII form (IDNA 2008), and all is
+    lower-cased. Nothing is looked up. Addresses of internal networks and of tests are valid, such
+    as ``root@localhost``, ``a@srv.local`` and ``a@app.test``. White space around an address is not
+    taken away: it is refused, like a display name and a quoted local part.
+
+    A character that only stands for an ASCII one, such as U+FF20 or the Kelvin sign, is refused, so
+    that no two spellings meet in one account (Unicode TR 36, section 2.10).
+
+    Raises:
+        InvalidEmailError: Not exactly one plain address.
+    """
+    if not isinstance(address, str) or len(address) > _MAX_CHARACTERS:
+        raise InvalidEmailError
+    if not address.isascii() and not _is_plainly_international(address):
+        raise InvalidEmailError
+    return _validated(address).lower()
+
+
+def mask_email(address: object) -> str:
+    """Return *address* as a log may show it, ``a***@e***.org``; whatever is no address: ``***``.
+
+    The result is ASCII without control characters, whatever was given (OWASP ASVS 5.0, 16.4.1).
+    """
+    if not isinstance(address, str) or len(address) > _MAX_CHARACTERS or not address.isascii():
+        return "***"
+    match = _SHAPE.fullmatch(address)
+    return f"{match[1]}***@{match[2]}***{match[3] or ''}" if match else "***"
+
+
+def _validated(address: str) -> str:
+    # 25 ms to import.
+    from email_validator import EmailNotValidError, validate_email
+
+    # The validator refuses names that no one outside can reach: they are checked below a public one.
+    is_internal = re.split(r"[.@]", address)[-1].lower() in _INTERNAL
+    suffix = _PUBLIC_SUFFIX if is_internal else ""
+    try:
+        valid = validate_email(
+            address + suffix,
+            allow_smtputf8=False,
+            allow_quoted_local=False,
+            allow_domain_literal=False,
+            allow_display_name=False,
+            strict=True,
+            check_deliverability=False,
+        )
+    except (EmailNotValidError, ValueError) as error:
+        raise InvalidEmailError from error
+    if valid.ascii_email is None:
+        raise InvalidEmailError
+    return valid.ascii_email.removesuffix(suffix)
+
+
+def _is_plainly_international(address: str) -> bool:
+    """Tell whether all of the local part is ASCII, and no character of the domain hides an ASCII one."""
+    local, _, domain = address.rpartition("@")
+    foreign = (character for character in domain if not character.isascii())
+    return local.isascii() and not any(map(_hides_ascii, foreign))
+
+
+def _hides_ascii(character: str) -> bool:
+    return any(part.isascii() for part in unicodedata.normalize("NFKC", character))
