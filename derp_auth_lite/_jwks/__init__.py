@@ -1,0 +1,8 @@
+"""Tokens that others sign: their public keys, and what must hold before a token is believed."""
+
+from __future__ import annotations
+
+from .keys import JWKS
+from .verify import ASYMMETRIC_ALGORITHMS, KeySource, verify_jwt
+
+__all__ = ["ASYMMETRIC_ALGORITHMS", "JWKS", "KeySource", "verify_jwt"]
