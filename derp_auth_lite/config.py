@@ -48,8 +48,8 @@ class EmailConfig(Settings):
     """The mail server, and what mails say about their sender.
 
     ``use_tls`` speaks TLS from the first byte (port 465), ``start_tls`` upgrades (port 587);
-    with neither, mail goes in the clear. ``templates_dir`` holds files that replace the library's
-    templates one by one.
+    with neither, mail goes in the clear. An empty ``smtp_user`` means no login. ``templates_dir``
+    holds files that replace the library's templates one by one.
     """
 
     site_name: str
@@ -75,7 +75,7 @@ class JWTConfig(Settings):
     """How access and refresh tokens are made.
 
     Args:
-        secret: The key, at least 32 bytes as UTF-8 (RFC 7518, section 3.2).
+        secret: The key, at least 32 bytes as UTF-8 (RFC 7518, section 3.2, for HS256).
         refresh_token_expire_days: How long a session lives without being refreshed.
         previous_secrets: Keys that no longer sign. Tokens made with them are still taken, so that a
             key can be changed without signing everybody out.
