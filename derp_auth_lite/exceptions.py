@@ -24,6 +24,7 @@ __all__ = [
     "InvalidCredentialsError",
     "InvalidCursorError",
     "InvalidEmailError",
+    "InvalidProfileError",
     "InvalidTokenError",
     "LastOwnerError",
     "MemberAlreadyExistsError",
@@ -125,11 +126,29 @@ class InvalidEmailError(AuthError):
     default_message = "The email address is not valid"
 
 
+class InvalidProfileError(AuthError):
+    """A profile field (a name, a picture's URL, metadata, a slug) holds what cannot be kept."""
+
+    code = "invalid_profile"
+    default_message = "The profile holds a value that cannot be kept"
+
+
 class EmailSendError(AuthError):
-    """A mail could not be handed to the mail server; the cause is chained."""
+    """A mail could not be handed to the mail server; the cause is chained.
+
+    Args:
+        permanent: Another attempt at this mail is of no use: the server refused this recipient or
+            this message for good, or the mail could not even be written.
+    """
 
     code = "email_send_error"
     default_message = "The email could not be sent"
+
+    def __init__(
+        self, message: str | None = None, code: str | None = None, *, permanent: bool = False
+    ) -> None:
+        super().__init__(message, code)
+        self.permanent = permanent
 
 
 class RateLimitedError(AuthError):
