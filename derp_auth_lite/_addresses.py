@@ -51,7 +51,7 @@ def _validated(address: str) -> str:
     # 25 ms to import.
     from email_validator import EmailNotValidError, validate_email
 
-    # The validator refuses names that no one outside can reach: they are checked below a public one.
+    # The validator refuses names of internal networks: such a one is checked below a public one.
     is_internal = re.split(r"[.@]", address)[-1].lower() in _INTERNAL
     suffix = _PUBLIC_SUFFIX if is_internal else ""
     try:
@@ -72,7 +72,7 @@ def _validated(address: str) -> str:
 
 
 def _is_plainly_international(address: str) -> bool:
-    """Tell whether all of the local part is ASCII, and no character of the domain hides an ASCII one."""
+    """Tell whether the local part is ASCII, and the domain's foreign characters mean themselves."""
     local, _, domain = address.rpartition("@")
     foreign = (character for character in domain if not character.isascii())
     return local.isascii() and not any(map(_hides_ascii, foreign))

@@ -82,7 +82,7 @@ class KeyRing:
         return hmac.digest(self._key(kid or self.kid, purpose), message, "sha256")
 
     def check(self, purpose: str, message: bytes, mac: bytes, *, kid: str | None = None) -> bool:
-        """Tell whether *mac* is that of *message*, in constant time. An unknown *kid*: ``False``."""
+        """Tell whether *mac* belongs to *message*, in constant time. Unknown *kid*: ``False``."""
         if kid is not None and kid not in self._secrets:
             return False
         return hmac.compare_digest(self.mac(purpose, message, kid=kid), mac)

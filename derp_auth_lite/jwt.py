@@ -77,9 +77,7 @@ class AccessTokens:
         ConfigError: A secret is the text of a key file.
     """
 
-    def __init__(
-        self, config: JWTConfig, *, clock: Clock = utc_now, remember: int = 4096
-    ) -> None:
+    def __init__(self, config: JWTConfig, *, clock: Clock = utc_now, remember: int = 4096) -> None:
         secrets = (config.secret, *config.previous_secrets)
         if any(map(_KEY_FILE.match, secrets)):
             raise ConfigError(
@@ -136,7 +134,7 @@ class AccessTokens:
             raise ValueError(f"an access token holds at most {_MAX_CHARACTERS} characters")
         return token, datetime.fromtimestamp(expires_at, UTC)
 
-    def verify(self, token: str) -> AccessClaims | None:
+    def verify(self, token: object) -> AccessClaims | None:
         """Return what *token* says, or ``None`` if it is not ours or not valid now. Never raises.
 
         A token is valid from 60 seconds before it was issued (clocks of two machines differ), and

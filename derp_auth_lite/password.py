@@ -6,15 +6,19 @@ import abc
 import logging
 import re
 import secrets
-import unicodedata
 from base64 import b64encode
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from ._passwords import is_common
-from .config import PasswordConfig
+from ._passwords.breached import HaveIBeenPwned
+from ._passwords.policy import (
+    Breached,
+    PasswordValidationResult,
+    check_password,
+    validate_password,
+)
+from ._passwords.text import normalize, problem_of
 from .exceptions import AuthBackendError, PasswordValidationError
 
 if TYPE_CHECKING:
@@ -22,7 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Argon2Hasher",
+    "Breached",
     "HashProfile",
+    "HaveIBeenPwned",
     "PasswordHasher",
     "PasswordValidationResult",
     "check_password",
@@ -32,41 +38,42 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 HashProfile = Literal["rfc9106_low_memory", "owasp_minimum", "cheapest"]
+"""A named set of Argon2 parameters; see :class:`Argon2Hasher`."""
 
-_MAX_CHARACTERS = 4096
 _SALT_BYTES = 16
 _HASH_BYTES = 32
-_MAX_MEMORY_KIB = 2**21
+_MAX_MEMORY_KIB = 2 * 1024 * 1024
 _HASH = re.compile(
-    r"\$argon2(?:id|i|d)\$v=19\$m=(\d{1,7}),t=\d{1,2},p=\d{1,2}\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+"
+    r"\$argon2(?:id|i|d)\$v=19\$m=([0-9]{1,7}),t=[0-9]{1,2},p=[0-9]{1,2}"
+    r"\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{16,86}"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class _Cost:
-    time: int
+    passes: int
     memory_kib: int
     lanes: int
 
 
 _COSTS: dict[HashProfile, _Cost] = {
-    # RFC 9106, section 4, second recommended option; OWASP ASVS 5.0, 11.4.2.
-    "rfc9106_low_memory": _Cost(time=3, memory_kib=64 * 1024, lanes=4),
-    # OWASP Password Storage Cheat Sheet, the least that it recommends for Argon2id.
-    "owasp_minimum": _Cost(time=2, memory_kib=19 * 1024, lanes=1),
-    "cheapest": _Cost(time=1, memory_kib=8, lanes=1),
+    # The second recommended option of RFC 9106, section 4; OWASP ASVS 5.0, 11.4.2.
+    "rfc9106_low_memory": _Cost(passes=3, memory_kib=64 * 1024, lanes=4),
+    # The least that OWASP's Password Storage Cheat Sheet recommends for Argon2id.
+    "owasp_minimum": _Cost(passes=2, memory_kib=19 * 1024, lanes=1),
+    "cheapest": _Cost(passes=1, memory_kib=8, lanes=1),
 }
 
 
 class PasswordHasher(abc.ABC):
-    """Turns passwords into hashes that tell nothing about them, and compares."""
+    """Turns passwords into hashes that give nothing away, and compares the two."""
 
     @abc.abstractmethod
     def hash(self, password: str) -> str:
-        """Return a salted hash of *password*, with everything that is needed to verify it.
+        """Return a salted hash of *password*, with all that is needed to verify it.
 
         Raises:
-            PasswordValidationError: Text that cannot be a password (see :func:`validate_password`).
+            PasswordValidationError: What was given can be nobody's password.
             AuthBackendError: The hash could not be computed.
         """
 
@@ -74,96 +81,100 @@ class PasswordHasher(abc.ABC):
     def verify(self, password: str, hashed: str) -> bool:
         """Tell whether *hashed* was made from *password*. Never raises.
 
-        Takes as long for a hash that is damaged or of another kind as for a wrong password.
+        A hash that is damaged or of another kind takes as long as a wrong password.
         """
 
     @abc.abstractmethod
     def needs_rehash(self, hashed: str) -> bool:
-        """Tell whether *hashed* was made with other parameters than a new hash would be."""
+        """Tell whether a new hash would be made with other parameters than *hashed* was."""
 
     @abc.abstractmethod
     def unmatchable(self) -> str:
-        """Return a hash with the present parameters that no password matches, at no cost."""
+        """Return a hash with the present parameters that no password matches; costs nothing."""
 
     def verify_or_dummy(self, password: str, hashed: str | None) -> bool:
-        """Verify as :meth:`verify` does; without a hash take as long, and return ``False``.
+        """Verify like :meth:`verify`; without a hash take as long, and return ``False``.
 
-        So the time of a sign-in does not tell whether an account exists or has a password (OWASP
-        ASVS 5.0, 6.3.8).
+        So time does not tell whether an account exists or has a password (OWASP ASVS 5.0, 6.3.8).
         """
-        return self.verify(password, hashed or self.unmatchable())
+        return self.verify(password, self.unmatchable() if hashed is None else hashed)
 
 
 class Argon2Hasher(PasswordHasher):
     """Argon2id (RFC 9106).
 
-    Passwords are normalised to NFC (NIST SP 800-63B-4, section 3.1.1.2), so that it does not matter
-    how a keyboard composes an accent; they are not stripped, cut or case-folded. Every
-    :meth:`verify` runs Argon2 once, whatever it is given.
+    A password is hashed in its NFC form and otherwise as it is: neither stripped nor cut nor
+    case-folded. Every :meth:`verify` runs Argon2 once, on at most 4096 characters, whatever it is
+    given. Hashing lets other threads run.
 
     Args:
         profile: ``"rfc9106_low_memory"`` (64 MiB, 3 passes, 4 lanes), ``"owasp_minimum"`` (19 MiB,
-            2 passes, 1 lane), or ``"cheapest"`` (8 KiB), which is for tests only.
+            2 passes, 1 lane), or ``"cheapest"`` (8 KiB), which protects nothing and makes tests
+            fast.
     """
 
     def __init__(self, profile: HashProfile = "rfc9106_low_memory") -> None:
         self._cost = _COSTS[profile]
 
     def hash(self, password: str) -> str:
-        """See :meth:`PasswordHasher.hash`."""
-        secret = _to_bytes(password)
-        if secret is None:
-            raise PasswordValidationError(
-                f"The password must be text of at most {_MAX_CHARACTERS} characters without"
-                " control characters"
-            )
+        """Return a hash in the PHC string format, ``$argon2id$v=19$...``.
+
+        Raises:
+            PasswordValidationError: Not text, longer than 4096 characters, with a NUL or half of a
+                surrogate pair.
+            AuthBackendError: The hash could not be computed, for want of memory for example.
+        """
+        problem = problem_of(password)
+        if problem:
+            raise PasswordValidationError(problem)
         try:
-            return self._argon2.hash(secret)
-        except Exception as error:  # argon2-cffi lets MemoryError and OSError through too
+            return self._argon2.hash(normalize(password))
+        except Exception as error:
             raise AuthBackendError("The password could not be hashed") from error
 
     def verify(self, password: str, hashed: str) -> bool:
-        """See :meth:`PasswordHasher.verify`."""
-        secret = _to_bytes(password)
-        if secret is None:
-            self._run(b"", self.unmatchable())
+        """Tell whether *hashed* was made from *password*, after exactly one run of Argon2.
+
+        Never raises: a failure is logged and refuses (OWASP ASVS 5.0, 11.2.5).
+        """
+        if problem_of(password):
+            self._run("", self.unmatchable())
             return False
-        matches = self._run(secret, hashed) if _is_plausible(hashed) else None
+        matches = self._run(normalize(password), hashed) if _is_plausible(hashed) else None
         if matches is None:
-            logger.error("a stored password hash is damaged or of another kind")
-            self._run(secret, self.unmatchable())
-            return False
-        return matches
+            logger.error("a stored password hash is damaged or of another kind, or Argon2 failed")
+            self._run("", self.unmatchable())
+        return matches is True
 
     def needs_rehash(self, hashed: str) -> bool:
-        """See :meth:`PasswordHasher.needs_rehash`; a damaged hash: ``True``."""
+        """Tell whether *hashed* has other parameters than this profile's, or is damaged."""
         return not _is_plausible(hashed) or self._argon2.check_needs_rehash(hashed)
 
     def unmatchable(self) -> str:
-        """See :meth:`PasswordHasher.unmatchable`."""
+        """Return a hash whose salt and digest are random: a password that fits is not known."""
         cost = self._cost
+        parameters = f"m={cost.memory_kib},t={cost.passes},p={cost.lanes}"
         salt, digest = _random_base64(_SALT_BYTES), _random_base64(_HASH_BYTES)
-        parameters = f"m={cost.memory_kib},t={cost.time},p={cost.lanes}"
         return f"$argon2id$v=19${parameters}${salt}${digest}"
 
-    def _run(self, secret: bytes, hashed: str) -> bool | None:
-        """Run Argon2 once; ``None`` if it did not run to its end."""
+    def _run(self, text: str, hashed: str) -> bool | None:
+        """Run Argon2 once and compare; ``None`` if it could not run to its end."""
         from argon2.exceptions import VerifyMismatchError
 
         try:
-            return self._argon2.verify(hashed, secret)
+            return self._argon2.verify(hashed, text)
         except VerifyMismatchError:
             return False
-        except Exception:  # a failing KDF refuses, whatever it was (OWASP ASVS 5.0, 11.2.5)
-            logger.exception("argon2 failed")
+        except Exception as error:  # noqa: BLE001  whatever it is, it refuses
+            logger.debug("argon2: %s", error)
             return None
 
     @cached_property
     def _argon2(self) -> argon2.PasswordHasher:
-        import argon2  # 18 ms to import
+        import argon2  # late: 18 ms, and nothing but a sign-in or a new password needs it
 
         return argon2.PasswordHasher(
-            time_cost=self._cost.time,
+            time_cost=self._cost.passes,
             memory_cost=self._cost.memory_kib,
             parallelism=self._cost.lanes,
             hash_len=_HASH_BYTES,
@@ -171,81 +182,8 @@ class Argon2Hasher(PasswordHasher):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class PasswordValidationResult:
-    """Whether a password will do, and if not, a sentence for each reason."""
-
-    valid: bool
-    errors: tuple[str, ...]
-
-
-def validate_password(
-    config: PasswordConfig,
-    password: str,
-    *,
-    context: Sequence[str] = (),
-    breached: Callable[[str], bool] | None = None,
-) -> PasswordValidationResult:
-    """Hold a new password against the policy (NIST SP 800-63B-4, section 3.1.1.2).
-
-    Args:
-        context: Words that an attacker would try first: the address, names, the name of the site.
-        breached: Tells whether a password is known from a breach. Asked last, and only where
-            nothing else is wrong.
-    """
-    if _to_bytes(password) is None:
-        return PasswordValidationResult(False, ("The password holds characters it cannot",))
-    text = unicodedata.normalize("NFC", password)
-    errors = [message for message, holds in _rules(config, text, context) if not holds]
-    if not errors and breached is not None and breached(text):
-        errors.append("The password is known from a data breach")
-    return PasswordValidationResult(not errors, tuple(errors))
-
-
-def check_password(
-    config: PasswordConfig,
-    password: str,
-    *,
-    context: Sequence[str] = (),
-    breached: Callable[[str], bool] | None = None,
-) -> None:
-    """Raise unless :func:`validate_password` finds nothing.
-
-    Raises:
-        PasswordValidationError: The message holds a sentence for each reason.
-    """
-    result = validate_password(config, password, context=context, breached=breached)
-    if not result.valid:
-        raise PasswordValidationError("; ".join(result.errors))
-
-
-def _rules(
-    config: PasswordConfig, text: str, context: Sequence[str]
-) -> list[tuple[str, bool]]:
-    words = {word.casefold() for word in context}
-    return [
-        (f"The password must have at least {config.min_length} characters",
-         len(text) >= config.min_length),
-        (f"The password must have at most {config.max_length} characters",
-         len(text) <= config.max_length),
-        ("The password must not be blank", not text.isspace()),
-        ("The password is one of the most common ones", not is_common(text)),
-        ("The password must not be your name or address", text.casefold() not in words),
-    ]
-
-
-def _to_bytes(password: object) -> bytes | None:
-    """Return the normalised password as UTF-8; ``None`` for what cannot be one."""
-    if not isinstance(password, str) or len(password) > _MAX_CHARACTERS or "\0" in password:
-        return None
-    try:
-        return unicodedata.normalize("NFC", password).encode()
-    except UnicodeEncodeError:
-        return None
-
-
 def _is_plausible(hashed: str) -> bool:
-    """Tell whether *hashed* has the form of an Argon2 hash whose cost is within reason."""
+    """Tell whether *hashed* has the form of an Argon2 hash, at a cost within reason."""
     match = _HASH.fullmatch(hashed)
     return match is not None and int(match[1]) <= _MAX_MEMORY_KIB
 
