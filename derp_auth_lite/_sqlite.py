@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -151,12 +151,3 @@ def _create_private(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
-@contextlib.contextmanager
-def foreign_keys_off(database: peewee.SqliteDatabase) -> Iterator[None]:
-    """Switch foreign keys off around a schema change; SQLite ignores the switch inside one."""
-    before = database.pragma("foreign_keys")
-    database.pragma("foreign_keys", 0)
-    try:
-        yield
-    finally:
-        database.pragma("foreign_keys", before)

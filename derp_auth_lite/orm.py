@@ -107,7 +107,7 @@ class DatabaseEngine:
         Raises:
             AuthBackendError: It cannot be opened.
         """
-        with self._translated(), self._connection():
+        with self.connection():
             self._connected = True
 
     def disconnect(self) -> None:
@@ -175,6 +175,12 @@ class DatabaseEngine:
     def savepoint(self) -> Iterator[None]:
         """Undo the block alone when it fails, inside a transaction that goes on."""
         with self.transaction(), self._translated(), self.database.atomic():
+            yield
+
+    @contextlib.contextmanager
+    def connection(self) -> Iterator[None]:
+        """Hold one connection for all that the block does."""
+        with self._translated(), self._connection():
             yield
 
     def refuse_foreign_transaction(self) -> None:

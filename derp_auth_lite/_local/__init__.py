@@ -1,0 +1,1 @@
+"""What backends share that keep something in the application's own database."""

@@ -1,0 +1,260 @@
+"""Sessions: one row each, no token in it; ending one is deleting its row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import peewee
+
+from .._records import SESSION_COLUMNS, SessionRecord, as_id, new_id
+from .._request import Caller
+from .._statements import Bind, Statement
+from .._tables import OrgMember, Session, User
+from ..orm import DatabaseEngine, as_utc
+
+__all__ = ["GRACE", "Sessions"]
+
+GRACE = timedelta(seconds=10)
+"""How long the refresh token before the present one is answered with the present one again.
+
+A client that lost the answer, or two tabs that refresh at once, come back with it. The figure is
+that of Supabase Auth's reuse interval.
+"""
+
+_SKEW = timedelta(seconds=1)
+_PURGE_STEP = 10
+
+
+def _with_roles() -> tuple[Any, ...]:
+    """Return the columns of a :class:`SessionRecord` for a select that joins its user."""
+    return (*SESSION_COLUMNS, User.role, User.is_active, OrgMember.role)
+
+
+def _select() -> Any:
+    return (
+        Session.select(*_with_roles())
+        .join(User, on=(User.id == Session.user))
+        .join(
+            OrgMember,
+            peewee.JOIN.LEFT_OUTER,
+            on=((OrgMember.org == Session.org_id) & (OrgMember.user_id == Session.user)),
+        )
+    )
+
+
+def _returning() -> tuple[Any, ...]:
+    """Return the same columns for a RETURNING clause, which knows no joins."""
+    role = User.select(User.role).where(User.id == Session.user)
+    is_active = User.select(User.is_active).where(User.id == Session.user)
+    org_role = OrgMember.select(OrgMember.role).where(
+        (OrgMember.org == Session.org_id) & (OrgMember.user_id == Session.user)
+    )
+    return (*SESSION_COLUMNS, role, is_active, org_role)
+
+
+def _page(*conditions: Any) -> Any:
+    position = peewee.Tuple(Session.created_at, Session.id)
+    after = peewee.Tuple(Bind("after_time"), Bind("after_id"))
+    return (
+        _select()
+        .where(Session.active_until > Bind("now"), *conditions)
+        .order_by(Session.created_at.desc(), Session.id.desc())
+        .where(position < after)
+        .limit(Bind("limit"))
+        .offset(Bind("offset"))
+    )
+
+
+def _ends_at() -> Any:
+    """Return the earlier of the absolute end and the idle limit."""
+    return peewee.Case(
+        None, [(Session.expires_at < Bind("idle_end"), Session.expires_at)], Bind("idle_end")
+    )
+
+
+_INSERT = Statement(
+    lambda: Session.insert(
+        {
+            Session.id: Bind("id"),
+            Session.user: Bind("user_id"),
+            Session.refresh_counter: 0,
+            Session.refreshed_at: Bind("now"),
+            Session.active_until: Bind("active_until"),
+            Session.expires_at: Bind("expires_at"),
+            Session.org_id: None,
+            Session.user_agent: Bind("user_agent"),
+            Session.ip_address: Bind("ip_address"),
+            Session.created_at: Bind("now"),
+        }
+    ).returning(Session.id)
+)
+_BY_ID = Statement(lambda: _select().where(Session.id == Bind("id")), repeatable=True)
+_ROTATE = Statement(
+    lambda: Session.update(
+        {
+            Session.refresh_counter: Session.refresh_counter + 1,
+            Session.refreshed_at: Bind("now"),
+            Session.active_until: _ends_at(),
+        }
+    )
+    .where(
+        Session.id == Bind("id"),
+        Session.refresh_counter == Bind("counter"),
+        Session.active_until > Bind("now"),
+        peewee.fn.EXISTS(
+            User.select(peewee.SQL("1")).where(User.id == Session.user, User.is_active)
+        ),
+    )
+    .returning(*_returning())
+)
+_LIST = Statement(lambda: _page(), repeatable=True)
+_LIST_OF_USER = Statement(lambda: _page(Session.user == Bind("user_id")), repeatable=True)
+_END = Statement(
+    lambda: Session.delete().where(Session.id == Bind("id")).returning(Session.user_id)
+)
+_END_ALL = Statement(
+    lambda: Session.delete().where(Session.user == Bind("user_id")).returning(Session.id)
+)
+_END_OTHERS = Statement(
+    lambda: Session.delete()
+    .where(Session.user == Bind("user_id"), Session.id != Bind("keep"))
+    .returning(Session.id)
+)
+
+
+def _purge() -> Any:
+    expired = Session.alias("expired")
+    return (
+        Session.delete()
+        .where(
+            Session.id.in_(
+                expired.select(expired.id)
+                .where(expired.active_until <= Bind("now"))
+                .limit(Bind("limit"))
+            )
+        )
+        .returning(Session.id)
+    )
+
+
+_PURGE = Statement(_purge)
+
+
+class Sessions:
+    """The table ``auth_sessions``.
+
+    Args:
+        lifetime: Absolute life of a session; never slides.
+        idle: Life of a session that is not refreshed.
+    """
+
+    def __init__(
+        self,
+        engine: DatabaseEngine,
+        *,
+        lifetime: timedelta = timedelta(days=30),
+        idle: timedelta = timedelta(days=7),
+    ) -> None:
+        self._engine = engine
+        self._lifetime = lifetime
+        self._idle = idle
+
+    def open(self, user_id: str, user_role: str, caller: Caller = Caller()) -> SessionRecord:
+        """Begin a session of an active user, and clear a few that are over."""
+        now = self._engine.now
+        session = SessionRecord(
+            id=new_id(),
+            user_id=user_id,
+            refresh_counter=0,
+            refreshed_at=now,
+            active_until=now + min(self._idle, self._lifetime),
+            expires_at=now + self._lifetime,
+            org_id=None,
+            user_agent=caller.user_agent,
+            ip_address=caller.ip_address,
+            created_at=now,
+            user_role=user_role,
+            user_is_active=True,
+            org_role=None,
+        )
+        with self._engine.transaction():
+            self._engine.fetch(_INSERT, now=now, **session._asdict())
+            self.purge(_PURGE_STEP)
+        return session
+
+    def check(self, session_id: str) -> SessionRecord | None:
+        """Return a session that lives, of a user who is active; else ``None``."""
+        session = self.by_id(session_id)
+        if session is None or not session.user_is_active:
+            return None
+        return session if as_utc(session.active_until) > self._engine.now else None
+
+    def by_id(self, session_id: str) -> SessionRecord | None:
+        """Return a session whatever its state, or ``None``."""
+        row = self._engine.fetch_one(_BY_ID, id=session_id)
+        return None if row is None else SessionRecord._make(row)
+
+    def rotate(self, session_id: str, counter: int) -> SessionRecord | None:
+        """Move a session on from *counter*; of many callers at once exactly one is answered."""
+        now = self._engine.now
+        row = self._engine.fetch_one(
+            _ROTATE, id=session_id, counter=counter, now=now, idle_end=now + self._idle
+        )
+        return None if row is None else SessionRecord._make(row)
+
+    def repeated(self, session_id: str, counter: int) -> SessionRecord | None:
+        """Return the session if *counter* is the one before its present one, within the grace."""
+        session = self.check(session_id)
+        if session is None or counter + 1 != session.refresh_counter:
+            return None
+        elapsed = self._engine.now - as_utc(session.refreshed_at)
+        # Two machines' clocks differ a little: the other one may be ahead.
+        return session if -_SKEW <= elapsed <= GRACE else None
+
+    def list(
+        self,
+        user_id: str | None,
+        *,
+        limit: int,
+        offset: int = 0,
+        after: tuple[datetime, str],
+    ) -> list[SessionRecord]:
+        """Return living sessions, newest first, of one user or of all."""
+        rows = self._engine.fetch(
+            _LIST if user_id is None else _LIST_OF_USER,
+            user_id=user_id,
+            now=self._engine.now,
+            after_time=after[0],
+            after_id=after[1],
+            limit=limit,
+            offset=offset,
+        )
+        return [SessionRecord._make(row) for row in rows]
+
+    def end(self, session_id: str) -> str | None:
+        """End one session; return whose it was, or ``None`` where there was none."""
+        row = self._engine.fetch_one(_END, id=session_id)
+        return None if row is None else str(row[0])
+
+    def end_all(self, user_id: str, *, keep: object = None) -> int:
+        """End a user's sessions, all but *keep*; return how many."""
+        kept = as_id(keep)
+        if kept is None:
+            return self._engine.execute(_END_ALL, user_id=user_id)
+        return self._engine.execute(_END_OTHERS, user_id=user_id, keep=kept)
+
+    def purge(self, limit: int) -> int:
+        """Remove at most *limit* sessions that are over; return how many."""
+        return self._engine.execute(_PURGE, now=self._engine.now, limit=limit)
+
+
+def in_steps(purge: Callable[[int], int], step: int = 500) -> int:
+    """Call *purge* until nothing is left, *step* rows at a time, so that no lock is held long."""
+    total = 0
+    while True:
+        removed = purge(step)
+        total += removed
+        if removed < step:
+            return total

@@ -1,0 +1,212 @@
+"""Rows as stores pass them inside the library, and the one mapper from each to its public record."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from ._tables import OrgMember, Organization, Session, User
+from .models import OrgInfo, OrgMemberInfo, SessionInfo, UserInfo
+from .orm import as_utc
+
+__all__ = [
+    "MEMBER_COLUMNS",
+    "ORG_COLUMNS",
+    "SESSION_COLUMNS",
+    "USER_COLUMNS",
+    "SessionRecord",
+    "UserRecord",
+    "as_id",
+    "as_object",
+    "member_info",
+    "new_id",
+    "org_info",
+]
+
+
+def new_id() -> str:
+    """Return a random id (version 4, RFC 9562)."""
+    return str(uuid.uuid4())
+
+
+def as_id(value: object) -> str | None:
+    """Return *value* as the text of a UUID, or ``None`` where it is none: then nothing has it."""
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    if not isinstance(value, str) or len(value) > 45:
+        return None
+    try:
+        return str(uuid.UUID(value))
+    except ValueError:
+        return None
+
+
+def as_object(value: str | dict[str, Any]) -> dict[str, Any]:
+    """Return a stored JSON object: text on SQLite, a dictionary on PostgreSQL."""
+    if isinstance(value, str):
+        return {} if value == "{}" else json.loads(value)  # type: ignore[no-any-return]
+    return value
+
+
+def _as_utc_or_none(value: int | datetime | None) -> datetime | None:
+    return None if value is None else as_utc(value)
+
+
+USER_COLUMNS = (
+    User.id,
+    User.email,
+    User.first_name,
+    User.last_name,
+    User.username,
+    User.image_url,
+    User.role,
+    User.is_active,
+    User.is_superuser,
+    User.email_confirmed_at,
+    User.last_sign_in_at,
+    User.created_at,
+    User.updated_at,
+    User.metadata,
+    User.password_hash,
+    User.token_stamp,
+    User.failed_sign_ins,
+)
+
+
+class UserRecord(NamedTuple):
+    """A row of ``auth_users`` in the order of :data:`USER_COLUMNS`, values as the driver gave."""
+
+    id: Any
+    email: str
+    first_name: str | None
+    last_name: str | None
+    username: str | None
+    image_url: str | None
+    role: str
+    is_active: Any
+    is_superuser: Any
+    email_confirmed_at: Any
+    last_sign_in_at: Any
+    created_at: Any
+    updated_at: Any
+    metadata: Any
+    password_hash: str | None
+    token_stamp: str
+    failed_sign_ins: int
+
+    def __repr__(self) -> str:
+        return f"<UserRecord {self.id}>"
+
+    def info(self) -> UserInfo:
+        """Return the public record."""
+        return UserInfo(
+            id=str(self.id),
+            email=self.email,
+            first_name=self.first_name,
+            last_name=self.last_name,
+            username=self.username,
+            image_url=self.image_url,
+            role=self.role,
+            is_active=bool(self.is_active),
+            is_superuser=bool(self.is_superuser),
+            email_confirmed_at=_as_utc_or_none(self.email_confirmed_at),
+            last_sign_in_at=_as_utc_or_none(self.last_sign_in_at),
+            created_at=as_utc(self.created_at),
+            updated_at=as_utc(self.updated_at),
+            metadata=as_object(self.metadata),
+        )
+
+
+SESSION_COLUMNS = (
+    Session.id,
+    Session.user_id,
+    Session.refresh_counter,
+    Session.refreshed_at,
+    Session.active_until,
+    Session.expires_at,
+    Session.org_id,
+    Session.user_agent,
+    Session.ip_address,
+    Session.created_at,
+)
+
+
+class SessionRecord(NamedTuple):
+    """A session with its user's present role and its membership's: what tokens are made from."""
+
+    id: Any
+    user_id: Any
+    refresh_counter: int
+    refreshed_at: Any
+    active_until: Any
+    expires_at: Any
+    org_id: Any
+    user_agent: str | None
+    ip_address: str | None
+    created_at: Any
+    user_role: str
+    user_is_active: Any
+    org_role: str | None
+
+    def info(self, expires_at: datetime | None = None) -> SessionInfo:
+        """Return the public record, ending at *expires_at* or with the session itself."""
+        in_org = self.org_role is not None
+        return SessionInfo(
+            user_id=str(self.user_id),
+            session_id=str(self.id),
+            role=self.user_role,
+            expires_at=as_utc(self.expires_at) if expires_at is None else expires_at,
+            metadata={
+                "user_agent": self.user_agent,
+                "ip_address": self.ip_address,
+                "created_at": as_utc(self.created_at),
+            },
+            org_id=str(self.org_id) if in_org else None,
+            org_role=self.org_role,
+        )
+
+
+ORG_COLUMNS = (
+    Organization.id,
+    Organization.name,
+    Organization.slug,
+    Organization.metadata,
+    Organization.created_at,
+    Organization.updated_at,
+)
+
+
+def org_info(row: tuple[Any, ...]) -> OrgInfo:
+    """Return the public record of a row of :data:`ORG_COLUMNS`."""
+    org_id, name, slug, metadata, created_at, updated_at = row
+    return OrgInfo(
+        id=str(org_id),
+        name=name,
+        slug=slug,
+        metadata=as_object(metadata),
+        created_at=as_utc(created_at),
+        updated_at=as_utc(updated_at),
+    )
+
+
+MEMBER_COLUMNS = (
+    OrgMember.org_id,
+    OrgMember.user_id,
+    OrgMember.role,
+    OrgMember.created_at,
+    OrgMember.updated_at,
+)
+
+
+def member_info(row: tuple[Any, ...]) -> OrgMemberInfo:
+    """Return the public record of a row of :data:`MEMBER_COLUMNS`."""
+    org_id, user_id, role, created_at, updated_at = row
+    return OrgMemberInfo(
+        org_id=str(org_id),
+        user_id=str(user_id),
+        role=role,
+        created_at=as_utc(created_at),
+        updated_at=as_utc(updated_at),
+    )

@@ -1,0 +1,575 @@
+"""Accounts in the application's own database: each method is a short recipe over the stores."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from ._addresses import normalize_email
+from ._clock import Clock, utc_now
+from ._keys import KeyRing
+from ._local.events import FAILURE, Events
+from ._migrations import migrate
+from ._native.accounts import DEFAULT_ROLE, Accounts
+from ._native.profiles import ADMIN_FIELDS, profile_changes
+from ._native.refresh_tokens import RefreshTokens
+from ._native.sessions import Sessions, in_steps
+from ._pages import FROM_NEWEST, Cursors, bounds, page_size
+from ._records import SessionRecord, UserRecord, as_id
+from ._request import Caller, bearer_token, caller_of
+from .base import BaseAuthClient
+from .config import NativeAuthConfig
+from .exceptions import (
+    AuthNotConnectedError,
+    ConfirmationURLMissingError,
+    EmailNotConfirmedError,
+    InvalidCredentialsError,
+    InvalidEmailError,
+    InvalidTokenError,
+    SignupDisabledError,
+    UserDisabledError,
+    UserNotFoundError,
+)
+from .jwt import AccessClaims, AccessTokens, TokenPair
+from .models import AuthRequest, AuthResult, CursorResult, Id, SessionInfo, UserInfo
+from .orm import DatabaseEngine
+from .password import Argon2Hasher, PasswordHasher, check_password
+
+if TYPE_CHECKING:
+    from .email import EmailClient
+    from .kv.base import KVClient
+
+__all__ = ["NativeAuthClient"]
+
+
+class NativeAuthClient(BaseAuthClient):
+    """The backend that needs no service: SQLite or PostgreSQL, and a KV store.
+
+    :func:`derp_auth_lite.open_auth` makes one with everything that it needs. By hand: give it a
+    database, a KV store and an email client with ``set_db``, ``set_kv`` and ``set_email``, then use
+    it in a ``with`` block.
+
+    Args:
+        clock: Where time comes from; the engine and the KV store should have the same one.
+        hasher: Hashes passwords; by default Argon2id with the configured profile.
+    """
+
+    def __init__(
+        self,
+        config: NativeAuthConfig,
+        *,
+        clock: Clock = utc_now,
+        hasher: PasswordHasher | None = None,
+    ) -> None:
+        jwt = config.jwt
+        self._config = config
+        self._clock = clock
+        self._keys = KeyRing(jwt.secret, jwt.previous_secrets)
+        self._access_tokens = AccessTokens(jwt, clock=clock)
+        self._refresh_tokens = RefreshTokens(self._keys)
+        self._cursors = Cursors(self._keys)
+        self._hasher = hasher or Argon2Hasher(config.password.hash_profile)
+        self._stateless = jwt.verify == "stateless"
+        self.set_db(None)
+        self._kv_client: KVClient | None = None
+        self._email_client: EmailClient | None = None
+
+    # Wiring
+
+    def set_db(self, db: DatabaseEngine | None) -> None:
+        """Set the database; its stores are made here."""
+        self._has_db = db is not None
+        # Without one the stores stand on an engine that is never opened, and says so when used.
+        self._db = db or DatabaseEngine(":memory:", clock=self._clock)
+        self._accounts = Accounts(self._db)
+        self._sessions = Sessions(
+            self._db,
+            lifetime=timedelta(days=self._config.session_expire_days),
+            idle=timedelta(days=self._config.jwt.refresh_token_expire_days),
+        )
+        self._events = Events(self._db)
+
+    def set_kv(self, kv: KVClient | None) -> None:
+        """Set the KV store."""
+        self._kv_client = kv
+
+    def set_email(self, email_client: EmailClient | None) -> None:
+        """Set the email client."""
+        self._email_client = email_client
+
+    def connect(self) -> None:
+        """Open the database, bring its schema up to date, and open the KV store.
+
+        Raises:
+            AuthBackendError: The database or the KV store cannot be opened.
+            SchemaTooNewError: The database was made by a newer version.
+        """
+        if not self._has_db:
+            raise AuthNotConnectedError("The auth client has no database: call set_db() first")
+        self._db.connect()
+        migrate(self._db)
+        if self._kv_client is not None:
+            self._kv_client.connect()
+
+    def disconnect(self) -> None:
+        """Close what ``connect`` opened."""
+        if self._kv_client is not None:
+            self._kv_client.disconnect()
+        self._db.disconnect()
+
+    # Users
+
+    def get_user(self, user_id: Id) -> UserInfo:
+        """Return a user.
+
+        Raises:
+            UserNotFoundError: There is no such user.
+        """
+        return self._user(user_id).info()
+
+    def list_users(self, *, limit: int | None = None, offset: int | None = None) -> list[UserInfo]:
+        """Return users, newest first."""
+        users = self._accounts.list(**bounds(limit, offset), after=FROM_NEWEST)
+        return [user.info() for user in users]
+
+    def list_users_by_cursor(
+        self, *, limit: int = 10, after: str | None = None
+    ) -> CursorResult[UserInfo]:
+        """Return a page of users, newest first; *limit* is at most 1,000.
+
+        Raises:
+            InvalidCursorError: *after* is no cursor of this list.
+        """
+        size = page_size(limit)
+        users = self._accounts.list(
+            limit=size + 1, after=self._cursors.position("users", after, FROM_NEWEST)
+        )
+        return self._cursors.page(
+            "users", users, size, UserRecord.info, lambda user: (user.created_at, user.id)
+        )
+
+    def count_users(self) -> int:
+        """Return how many users there are."""
+        return self._accounts.count()
+
+    def create_user(
+        self,
+        *,
+        email: str,
+        password: str | None = None,
+        confirmed: bool = False,
+        role: str = DEFAULT_ROLE,
+        is_superuser: bool = False,
+        **kwargs: Any,
+    ) -> UserInfo:
+        """Make an account on an administrator's word; no mail is sent and nobody is signed in.
+
+        Args:
+            password: Without one the account is entered by link or provider until one is set.
+            confirmed: The administrator vouches for the address.
+            **kwargs: first_name, last_name, username, image_url, metadata.
+
+        Raises:
+            InvalidEmailError: *email* is no address.
+            EmailAlreadyExistsError: An account with this address exists.
+            PasswordValidationError: The password does not meet the policy.
+        """
+        address = normalize_email(email)
+        profile = profile_changes({"role": role, "is_superuser": is_superuser, **kwargs},
+                                  ADMIN_FIELDS - {"is_active"})
+        hashed = None if password is None else self._new_hash(password, address)
+        with self._db.transaction():
+            user = self._accounts.create(
+                address,
+                hashed,
+                profile=profile,
+                confirmed_at=self._db.now if confirmed else None,
+            )
+            self._events.record("user_created", user_id=user.id)
+        return user.info()
+
+    def update_user(
+        self, *, user_id: Id, email: str | None = None, **kwargs: Any
+    ) -> UserInfo:
+        """Change an account on an administrator's word.
+
+        A changed address is unconfirmed again, and links that were mailed for the old one die.
+        Disabling (``is_active=False``) ends the user's sessions.
+
+        Args:
+            **kwargs: first_name, last_name, username, image_url, metadata, role, is_active,
+                is_superuser.
+
+        Raises:
+            UserNotFoundError: There is no such user.
+            InvalidEmailError: *email* is no address.
+            EmailAlreadyExistsError: Somebody else has the address.
+        """
+        changes = profile_changes(kwargs, ADMIN_FIELDS)
+        if email is not None:
+            changes["email"] = normalize_email(email)
+        with self._db.transaction():
+            user = self._accounts.update(self._known_id(user_id), changes)
+            if user is None:
+                raise UserNotFoundError
+            if not user.is_active:
+                self._sessions.end_all(str(user.id))
+            self._events.record(
+                "user_updated", user_id=user.id, details={"fields": sorted(changes)}
+            )
+        return user.info()
+
+    def delete_user(self, user_id: Id) -> bool:
+        """Remove a user with sessions, identities and memberships; ``False`` if there is none."""
+        key = as_id(user_id)
+        if key is None:
+            return False
+        with self._db.transaction():
+            self._sessions.end_all(key)
+            deleted = self._accounts.delete(key)
+            if deleted:
+                self._events.record("user_deleted", user_id=key)
+        return deleted
+
+    # Signing up and in
+
+    def sign_up(
+        self,
+        *,
+        email: str,
+        password: str,
+        request: AuthRequest | None = None,
+        confirmation_url: str | None = None,
+        confirmation_subject: str = "Confirm your email address",
+        user_agent: str | None = None,
+        ip_address: str | None = None,
+        **kwargs: Any,
+    ) -> AuthResult:
+        """Register a user; with confirmation on, nobody is signed in before the mail's link is used.
+
+        Args:
+            confirmation_url: The page that confirms; the mail's link is this with ``token`` added.
+            **kwargs: first_name, last_name, username, image_url, metadata; nothing else, so that
+                nobody makes themselves an administrator.
+
+        Raises:
+            SignupDisabledError: Signing up is turned off.
+            ConfirmationURLMissingError: Confirmation is on and *confirmation_url* was left out.
+            InvalidEmailError: *email* is no address.
+            PasswordValidationError: The password does not meet the policy.
+            EmailAlreadyExistsError: An account with this address exists.
+        """
+        self._require_sign_up(confirmation_url)
+        caller = self._caller(request, user_agent, ip_address)
+        address = normalize_email(email)
+        profile = profile_changes(kwargs)
+        hashed = self._new_hash(password, address)
+        confirm_first = self._config.enable_confirmation
+        with self._db.transaction():
+            user = self._accounts.create(
+                address,
+                hashed,
+                profile=profile,
+                signed_in_at=None if confirm_first else self._db.now,
+            )
+            self._events.record("sign_up", user_id=user.id, caller=caller)
+            session = None if confirm_first else self._open_session(user, caller)
+        return AuthResult(user=user.info(), tokens=None if session is None else self._tokens(session))
+
+    def sign_in_with_password(
+        self,
+        email: str,
+        password: str,
+        *,
+        request: AuthRequest | None = None,
+        first_name: str | None = None,
+        last_name: str | None = None,
+        user_agent: str | None = None,
+        ip_address: str | None = None,
+    ) -> AuthResult:
+        """Sign in with email and password.
+
+        Args:
+            first_name: Filled in where the profile has none; likewise *last_name*.
+
+        Raises:
+            InvalidCredentialsError: Email or password did not match.
+            EmailNotConfirmedError: The password is right, the address not yet confirmed.
+            UserDisabledError: The password is right, the account disabled.
+            RuntimeError: Called inside a transaction of the application.
+        """
+        self._db.refuse_foreign_transaction()
+        names = profile_changes({"first_name": first_name, "last_name": last_name})
+        caller = self._caller(request, user_agent, ip_address)
+        user = self._verified_user(email, password, caller)
+        renewed = self._renewed_hash(user, password)
+        with self._db.transaction(own=True):
+            current = self._accounts.signed_in(user, renewed_hash=renewed, **names)
+            session = current and self._open_session(current, caller)
+            if session:
+                self._events.record(
+                    "sign_in", user_id=user.id, session_id=session.id, caller=caller
+                )
+        if current is None or session is None:
+            self._refuse(user, "changed_meanwhile", caller)
+            raise InvalidCredentialsError
+        return AuthResult(user=current.info(), tokens=self._tokens(session))
+
+    def change_password(
+        self,
+        *,
+        user_id: Id,
+        current_password: str,
+        new_password: str,
+        session_id: Id | None = None,
+        request: AuthRequest | None = None,
+    ) -> UserInfo:
+        """Set a new password on the word of somebody who knows the present one.
+
+        Every other session of the user ends, and every link that was mailed before dies.
+
+        Args:
+            session_id: The session that asks; it alone goes on.
+
+        Raises:
+            UserNotFoundError: There is no such user.
+            InvalidCredentialsError: *current_password* is wrong.
+            PasswordValidationError: The new password does not meet the policy.
+        """
+        self._db.refuse_foreign_transaction()
+        caller = self._caller(request)
+        user = self._user(user_id)
+        if not self._hasher.verify_or_dummy(current_password, user.password_hash):
+            self._events.record(
+                "password_change", FAILURE, user_id=user.id, reason="wrong_password", caller=caller
+            )
+            raise InvalidCredentialsError("The current password is wrong")
+        hashed = self._new_hash(new_password, user.email)
+        with self._db.transaction(own=True):
+            changed = self._accounts.set_password(user, hashed)
+            if changed is None:
+                raise InvalidCredentialsError("The account changed meanwhile: try again")
+            self._sessions.end_all(str(user.id), keep=session_id)
+            self._events.record("password_change", user_id=user.id, caller=caller)
+        return changed.info()
+
+    # Sessions and tokens
+
+    def authenticate(self, request: AuthRequest) -> SessionInfo | None:
+        """Return the session that *request* carries a valid access token of, else ``None``.
+
+        The token comes from ``Authorization: Bearer …``. With ``JWTConfig.verify = "session"`` the
+        session is looked up: role, organization and membership are the database's present ones,
+        and signing out or disabling takes effect at once. With ``"stateless"`` the token alone
+        decides until it expires.
+
+        Raises:
+            AuthBackendError: The database is down, which is not the same as "not signed in".
+        """
+        token = bearer_token(request)
+        claims = None if token is None else self._access_tokens.verify(token)
+        if claims is None:
+            return None
+        if self._stateless:
+            return _session_of(claims)
+        session = self._sessions.check(claims.session_id)
+        if session is None or str(session.user_id) != claims.user_id:
+            return None
+        return session.info(claims.expires_at)
+
+    def refresh_token(
+        self, refresh_token: str, *, request: AuthRequest | None = None
+    ) -> TokenPair:
+        """Exchange a refresh token for a new pair; the old one is spent.
+
+        Within ten seconds the spent one is answered with the present pair again, for a lost answer
+        or two tabs. Later it is taken for stolen and the session ends (RFC 9700, section 4.14.2).
+
+        Raises:
+            InvalidTokenError: The token is unknown, expired, spent, or its user disabled.
+            RuntimeError: Called inside a transaction of the application.
+        """
+        self._db.refuse_foreign_transaction()
+        known = self._refresh_tokens.read(refresh_token)
+        if known is None:
+            raise InvalidTokenError
+        session = self._sessions.rotate(*known) or self._sessions.repeated(*known)
+        if session is None:
+            self._end_refused(*known, self._caller(request))
+            raise InvalidTokenError
+        return self._tokens(session)
+
+    def list_sessions(
+        self,
+        *,
+        user_id: Id | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+    ) -> list[SessionInfo]:
+        """Return living sessions, newest first, of one user or of all."""
+        key = as_id(user_id)
+        page = bounds(limit, offset)
+        if user_id is not None and key is None:
+            return []
+        sessions = self._sessions.list(key, **page, after=FROM_NEWEST)
+        return [session.info() for session in sessions]
+
+    def list_sessions_by_cursor(
+        self, *, user_id: Id, limit: int = 10, after: str | None = None
+    ) -> CursorResult[SessionInfo]:
+        """Return a page of a user's living sessions, newest first; *limit* is at most 1,000.
+
+        Raises:
+            InvalidCursorError: *after* is no cursor of this list.
+        """
+        key, size = as_id(user_id), page_size(limit)
+        name = f"sessions:{key}"
+        start = self._cursors.position(name, after, FROM_NEWEST)
+        sessions = [] if key is None else self._sessions.list(key, limit=size + 1, after=start)
+        return self._cursors.page(
+            name, sessions, size, SessionRecord.info, lambda row: (row.created_at, row.id)
+        )
+
+    def sign_out(self, session_id: Id) -> None:
+        """End a session; its access token is refused from the next request on."""
+        key = as_id(session_id)
+        if key is None:
+            return
+        with self._db.transaction():
+            user_id = self._sessions.end(key)
+            if user_id is not None:
+                self._events.record("sign_out", user_id=user_id, session_id=key)
+
+    def sign_out_all(self, user_id: Id) -> None:
+        """End all sessions of a user."""
+        key = as_id(user_id)
+        if key is None:
+            return
+        with self._db.transaction():
+            if self._sessions.end_all(key):
+                self._events.record("sign_out_all", user_id=key)
+
+    def purge(self) -> int:
+        """Remove expired rows; return how many.
+
+        Sign-ins remove a few each time; call this from a nightly job where there are many.
+        """
+        removed = in_steps(self._sessions.purge)
+        return removed + (self._kv_client.purge() if self._kv_client is not None else 0)
+
+    # Steps
+
+    def _caller(
+        self,
+        request: AuthRequest | None,
+        user_agent: str | None = None,
+        ip_address: str | None = None,
+    ) -> Caller:
+        return caller_of(
+            request,
+            user_agent=user_agent,
+            ip_address=ip_address,
+            trusted_proxies=self._config.trusted_proxies,
+        )
+
+    def _known_id(self, user_id: Id) -> str:
+        key = as_id(user_id)
+        if key is None:
+            raise UserNotFoundError
+        return key
+
+    def _user(self, user_id: Id) -> UserRecord:
+        user = self._accounts.by_id(self._known_id(user_id))
+        if user is None:
+            raise UserNotFoundError
+        return user
+
+    def _require_sign_up(self, confirmation_url: str | None) -> None:
+        if not self._config.enable_signup:
+            raise SignupDisabledError
+        if self._config.enable_confirmation and confirmation_url is None:
+            raise ConfirmationURLMissingError
+
+    def _new_hash(self, password: str, email: str) -> str:
+        local, _, _ = email.partition("@")
+        check_password(self._config.password, password, context=(email, local))
+        return self._hasher.hash(password)
+
+    def _renewed_hash(self, user: UserRecord, password: str) -> str | None:
+        """Return a hash with the present parameters where the stored one has older ones."""
+        if user.password_hash is None or not self._hasher.needs_rehash(user.password_hash):
+            return None
+        return self._hasher.hash(password)
+
+    def _verified_user(self, email: str, password: str, caller: Caller) -> UserRecord:
+        """Return the user whose password this is; costs one hash whoever asks (ASVS 6.3.8)."""
+        try:
+            user = self._accounts.by_email(normalize_email(email))
+        except InvalidEmailError:
+            user = None
+        matches = self._hasher.verify_or_dummy(password, user and user.password_hash)
+        if user is None or not matches:
+            self._refuse(user, "wrong_password" if user else "unknown_address", caller)
+            raise InvalidCredentialsError
+        if not user.is_active:
+            self._refuse(user, "disabled", caller)
+            raise UserDisabledError
+        if self._config.enable_confirmation and user.email_confirmed_at is None:
+            self._refuse(user, "not_confirmed", caller)
+            raise EmailNotConfirmedError
+        return user
+
+    def _refuse(self, user: UserRecord | None, reason: str, caller: Caller) -> None:
+        self._events.record(
+            "sign_in", FAILURE, user_id=user and user.id, reason=reason, caller=caller
+        )
+
+    def _open_session(self, user: UserRecord, caller: Caller) -> SessionRecord:
+        return self._sessions.open(str(user.id), user.role, caller)
+
+    def _end_refused(self, session_id: str, counter: int, caller: Caller) -> None:
+        """End a session whose refresh token was spent before, and keep a record of it."""
+        with self._db.transaction(own=True):
+            reason = "token_reused" if self._sessions.check(session_id) else "session_over"
+            user_id = self._sessions.end(session_id)
+            if user_id is not None:
+                self._events.record(
+                    "refresh",
+                    FAILURE,
+                    user_id=user_id,
+                    session_id=session_id,
+                    reason=reason,
+                    caller=caller,
+                    details={"counter": counter},
+                )
+
+    def _tokens(self, session: SessionRecord) -> TokenPair:
+        """Return the session's present pair; both halves are computed, neither is stored."""
+        session_id = str(session.id)
+        in_org = session.org_role is not None
+        access_token, expires_at = self._access_tokens.issue(
+            user_id=str(session.user_id),
+            session_id=session_id,
+            role=session.user_role,
+            org_id=str(session.org_id) if in_org else None,
+            org_role=session.org_role,
+        )
+        return TokenPair(
+            access_token=access_token,
+            refresh_token=self._refresh_tokens.issue(session_id, session.refresh_counter),
+            expires_in=self._config.jwt.access_token_expire_minutes * 60,
+            expires_at=expires_at,
+        )
+
+
+def _session_of(claims: AccessClaims) -> SessionInfo:
+    """Return what a token alone says of its session."""
+    return SessionInfo(
+        user_id=claims.user_id,
+        session_id=claims.session_id,
+        role=claims.role,
+        expires_at=claims.expires_at,
+        metadata={},
+        org_id=claims.org_id,
+        org_role=claims.org_role,
+    )
