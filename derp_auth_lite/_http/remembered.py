@@ -123,8 +123,9 @@ class Remembered(Generic[T]):
         return timedelta(0) <= self._clock() - since < age
 
     def _own_lock(self) -> threading.Lock:
-        """Return this process's lock: the parent's may have been held when it forked."""
+        """Return this process's lock: the parent's may have been held, for a fetch, at the fork."""
         if self._pid != os.getpid():
+            self._tried_at = None
             self._lock, self._pid = threading.Lock(), os.getpid()
         return self._lock
 

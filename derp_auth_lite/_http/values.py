@@ -63,7 +63,7 @@ def require_https(url: str, what: str) -> str:
 def retry_after(headers: Mapping[str, str], clock: Clock = utc_now) -> float | None:
     """Read a ``Retry-After`` header (RFC 9110, 10.2.3): seconds from now, or ``None``."""
     value = headers.get("Retry-After", "").strip()
-    if value.isascii() and value.isdigit() and len(value) < 10:
+    if value.isascii() and value.isdigit():
         return float(value)
     try:
         moment: datetime = email.utils.parsedate_to_datetime(value)

@@ -1,0 +1,811 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import pickle
+import socket
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from derp_auth_lite._http import (
+    HTTPClient,
+    Remembered,
+    parse_json,
+    quote_id,
+    require_https,
+    retry_after,
+)
+from derp_auth_lite.exceptions import (
+    AuthBackendError,
+    ConfigError,
+    InvalidTokenError,
+    UserNotFoundError,
+)
+
+from .servers.faults import FAULTS
+from .servers.loopback import Answer, Call, LoopbackServer, free_port, json_answer
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def echo(call):
+    return json_answer(
+        {
+            "method": call.method,
+            "target": call.target,
+            "headers": dict(call.headers),
+            "body": call.body.decode(),
+        }
+    )
+
+
+@pytest.fixture
+def server():
+    with LoopbackServer(echo) as server:
+        yield server
+
+
+def quick(url, **settings):
+    """A client that is not patient, for servers that misbehave."""
+    settings = {"timeout": (0.5, 0.5), "total_timeout": 1.0, "retries": 0, **settings}
+    return HTTPClient(url, name="Example", **settings)
+
+
+def story(error):
+    """Return what an error and everything that led to it say."""
+    told = []
+    while error is not None:
+        told.append(repr(error) + str(error))
+        error = error.__cause__ or error.__context__
+    return "\n".join(told)
+
+
+class TestRequest:
+    def test_json_query_and_headers_arrive_as_given(self, server):
+        """A call sends its query, its JSON body and both kinds of headers."""
+        client = HTTPClient(server.url + "/v1/", headers={"apikey": "k"})
+
+        result = client.request(
+            "POST", "/users", params={"q": "a b&c"}, json={"n": "é"}, headers={"X-One": "1"}
+        )
+
+        sent = result.json_object()
+        assert result.status == 200
+        assert sent["method"] == "POST"
+        assert sent["target"] == "/v1/users?q=a+b%26c"
+        assert json.loads(sent["body"]) == {"n": "é"}
+        assert sent["headers"]["apikey"] == "k"
+        assert sent["headers"]["x-one"] == "1"
+        assert sent["headers"]["content-type"] == "application/json"
+
+    def test_a_form_is_sent_as_a_form(self, server):
+        """A form body is form-encoded, and says so."""
+        result = HTTPClient(server.url).request("POST", "/", form={"code": "a+b=", "é": "1"})
+
+        sent = result.json_object()
+        assert sent["body"] == "code=a%2Bb%3D&%C3%A9=1"
+        assert sent["headers"]["content-type"] == "application/x-www-form-urlencoded"
+
+    def test_an_empty_answer_is_none(self):
+        """A 204 has no data, and that is no failure."""
+        with LoopbackServer(lambda _: Answer(204)) as server:
+            assert HTTPClient(server.url).request("DELETE", "/x").data is None
+
+    def test_header_names_of_an_answer_compare_without_case(self):
+        """An answer's headers are found however they are spelled."""
+        with LoopbackServer(lambda _: json_answer([], X_Total_Count="7")) as server:
+            headers = HTTPClient(server.url).request("GET", "/").headers
+
+        assert headers["x-total-count"] == headers["X-Total-Count"] == "7"
+
+    def test_the_environment_decides_nothing(self, server, monkeypatch, tmp_path):
+        """Neither a proxy nor a .netrc nor a bundle named in the environment has any effect."""
+        netrc = tmp_path / "netrc"
+        netrc.write_text("machine 127.0.0.1 login u password p\n")
+        monkeypatch.setenv("NETRC", str(netrc))
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "none"))
+
+        sent = HTTPClient(server.url).request("GET", "/").json_object()
+
+        assert "authorization" not in sent["headers"]
+
+    def test_cookies_are_not_kept(self):
+        """A cookie that a service sets is not sent back to it."""
+        answer = json_answer({}, Set_Cookie="a=b; Path=/")
+        with LoopbackServer(lambda _: answer) as server:
+            client = HTTPClient(server.url)
+            client.request("GET", "/")
+            client.request("GET", "/")
+
+            assert all("cookie" not in call.headers for call in server.calls)
+
+    def test_a_connection_is_used_again(self, server):
+        """Calls one after another share a connection."""
+        client = HTTPClient(server.url)
+        for _ in range(5):
+            client.request("GET", "/")
+
+        assert len({call.peer for call in server.calls}) == 1
+
+    def test_close_lets_connections_go_and_the_client_works_on(self, server):
+        """A closed client opens a new connection at the next call."""
+        client = HTTPClient(server.url)
+        client.request("GET", "/")
+        client.close()
+        client.request("GET", "/")
+
+        assert len({call.peer for call in server.calls}) == 2
+
+    def test_many_threads_share_a_client(self, server):
+        """Eight threads get their own answers from one client."""
+        client = HTTPClient(server.url)
+        wrong = []
+
+        def work(number):
+            for index in range(25):
+                target = f"/{number}/{index}"
+                if client.request("GET", target).json_object()["target"] != target:
+                    wrong.append(target)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert wrong == []
+        assert len(server.calls) == 200
+
+    def test_a_path_cannot_change_the_host(self):
+        """A path that would run on from the host's name is a programmer's mistake."""
+        client = HTTPClient("https://api.example.com")
+
+        with pytest.raises(ValueError, match="slash"):
+            client.request("GET", "@evil.example/x")
+
+    def test_a_body_is_json_or_a_form(self):
+        """Both bodies at once are a programmer's mistake."""
+        with pytest.raises(ValueError, match="not both"):
+            HTTPClient("https://api.example.com").request("POST", "/", json={}, form={})
+
+    @pytest.mark.parametrize("value", ["a\r\nb", "ünï\u2713"])
+    def test_a_header_that_cannot_be_sent_does_not_show_its_value(self, value):
+        """A token that no header can carry is a typed error, without the token in its text."""
+        client = quick(f"http://127.0.0.1:{free_port()}")
+
+        with pytest.raises(AuthBackendError) as caught:
+            client.request("GET", "/", headers={"Authorization": f"Bearer s3cret{value}"})
+
+        assert "s3cret" not in story(caught.value)
+
+
+class TestFailures:
+    @pytest.mark.parametrize("fault", [f for f in FAULTS if f not in ("a JSON string", "nothing")])
+    def test_a_broken_service_is_a_backend_error_in_time(self, fault):
+        """Whatever a service sends, the call ends with AuthBackendError within its time."""
+        with LoopbackServer(FAULTS[fault]) as server:
+            client = quick(server.url, total_timeout=0.4)
+            started = time.monotonic()
+            with pytest.raises(AuthBackendError):
+                client.request("GET", "/")
+
+            assert time.monotonic() - started < 1.0
+            assert len(server.calls) == 1
+
+    @pytest.mark.parametrize("fault", ["a JSON string", "nothing"])
+    def test_data_that_is_no_object_is_a_backend_error(self, fault):
+        """Where an object is expected, other JSON is a failure of the service."""
+        with (
+            LoopbackServer(FAULTS[fault]) as server,
+            pytest.raises(AuthBackendError, match="Example answered with something other"),
+        ):
+            quick(server.url).request("GET", "/").json_object()
+
+    def test_a_refused_connection_is_a_backend_error(self):
+        """A service that does not listen is named with its host; the query stays out of it."""
+        with pytest.raises(AuthBackendError) as caught:
+            quick(f"http://127.0.0.1:{free_port()}").request("GET", "/x", params={"code": "s3cret"})
+
+        assert "Example (127.0.0.1)" in caught.value.message
+        assert caught.value.__cause__ is not None
+        assert "s3cret" not in story(caught.value)
+
+    def test_a_server_that_does_not_take_connections_is_a_backend_error(self):
+        """Connecting to a host that drops packets ends with the connect time-out."""
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(0)
+            address = listener.getsockname()
+            fillers = [socket.socket() for _ in range(4)]
+            for filler in fillers:
+                filler.setblocking(False)
+                filler.connect_ex(address)
+            started = time.monotonic()
+            with pytest.raises(AuthBackendError):
+                quick(f"http://127.0.0.1:{address[1]}").request("GET", "/")
+            for filler in fillers:
+                filler.close()
+
+        assert time.monotonic() - started < 1.2
+
+    def test_an_unknown_host_is_a_backend_error(self):
+        """A name that cannot be looked up is a failure of the network."""
+        with pytest.raises(AuthBackendError):
+            quick("http://nothing.invalid").request("GET", "/")
+
+    def test_a_server_without_tls_is_a_backend_error(self, server):
+        """A broken TLS handshake is a typed error."""
+        with pytest.raises(AuthBackendError):
+            quick(server.url.replace("http:", "https:")).request("GET", "/")
+
+    @given(st.binary(max_size=300))
+    def test_no_bytes_on_the_wire_raise_anything_else(self, junk):
+        """After 'HTTP/1.1 200' a server may send any bytes: an answer, or AuthBackendError."""
+        answer = Answer(raw=iter([b"HTTP/1.1 200 OK\r\n" + junk]))
+        with LoopbackServer(lambda _: answer) as server:
+            try:
+                quick(server.url).request("GET", "/")
+            except AuthBackendError:
+                pass
+
+    def test_errors_cross_processes(self):
+        """A failure of the network can be pickled."""
+        with pytest.raises(AuthBackendError) as caught:
+            quick(f"http://127.0.0.1:{free_port()}").request("GET", "/")
+
+        assert pickle.loads(pickle.dumps(caught.value)).message == caught.value.message
+
+
+class TestTranslation:
+    def test_a_backend_names_the_error_of_a_status(self):
+        """The table of a backend sees status, body and headers, and its error is raised."""
+        seen = []
+
+        def errors(status, body, headers):
+            seen.append((status, body["code"], headers["X-SB-Error-Code"]))
+            return UserNotFoundError()
+
+        answer = json_answer({"code": "user_not_found"}, 404, x_sb_error_code="user_not_found")
+        with LoopbackServer(lambda _: answer) as server, pytest.raises(UserNotFoundError):
+            quick(server.url).request("GET", "/", errors=errors)
+
+        assert seen == [(404, "user_not_found", "user_not_found")]
+
+    @pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b"null", b"\xff"])
+    def test_an_error_body_that_is_no_object_is_an_empty_one(self, body):
+        """A table can always look into the body."""
+        seen = []
+        with (
+            LoopbackServer(lambda _: Answer(400, body)) as server,
+            pytest.raises(AuthBackendError, match="status 400"),
+        ):
+            quick(server.url).request("GET", "/", errors=lambda s, b, h: seen.append(b))
+
+        assert seen == [{}]
+
+    def test_a_redirect_is_translated_like_a_refusal(self):
+        """A redirect is not followed: it is an answer outside 2xx."""
+        with (
+            LoopbackServer(lambda _: Answer(303, b"", {"Location": "/x"})) as server,
+            pytest.raises(AuthBackendError, match="status 303"),
+        ):
+            quick(server.url).request("GET", "/")
+
+        assert len(server.calls) == 1
+
+
+def flaky(*answers):
+    """Give the answers one after another, and the last one for ever."""
+    left = list(answers)
+
+    def answer(call: Call) -> Answer:
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    return answer
+
+
+def hang_up():
+    return Answer(raw=iter([b""]))
+
+
+class TestRetries:
+    @pytest.mark.parametrize("status", [429, 502, 503, 504])
+    def test_an_idempotent_call_is_repeated(self, status):
+        """A passing failure of a GET is not seen by the caller."""
+        with LoopbackServer(flaky(Answer(status), json_answer({"a": 1}))) as server:
+            client = quick(server.url, retries=2, total_timeout=5)
+
+            assert client.request("GET", "/").data == {"a": 1}
+            assert len(server.calls) == 2
+
+    def test_a_lost_connection_is_repeated(self):
+        """A GET whose connection breaks is sent once more."""
+        with LoopbackServer(flaky(hang_up(), json_answer(1))) as server:
+            assert quick(server.url, retries=1, total_timeout=5).request("GET", "/").data == 1
+
+    @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+    @pytest.mark.parametrize("answer", [hang_up, lambda: Answer(503)])
+    def test_what_changes_something_is_not_repeated(self, method, answer):
+        """A call that may have had an effect is sent once."""
+        with LoopbackServer(lambda _: answer()) as server, pytest.raises(AuthBackendError):
+            quick(server.url, retries=2).request(method, "/")
+
+        assert len(server.calls) == 1
+
+    def test_a_caller_may_say_that_a_call_is_idempotent(self):
+        """A POST that is declared idempotent is repeated, a GET that is not one is not."""
+        with LoopbackServer(flaky(Answer(503), json_answer(1))) as server:
+            client = quick(server.url, retries=1, total_timeout=5)
+            assert client.request("POST", "/", json={"a": 1}, idempotent=True).data == 1
+            assert [call.body for call in server.calls] == [b'{"a":1}'] * 2
+
+        with LoopbackServer(lambda _: Answer(503)) as server, pytest.raises(AuthBackendError):
+            quick(server.url, retries=2).request("GET", "/", idempotent=False)
+        assert len(server.calls) == 1
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 500, 501])
+    def test_a_final_answer_is_not_repeated(self, status):
+        """Only failures that pass are worth a second call."""
+        with LoopbackServer(lambda _: Answer(status)) as server, pytest.raises(AuthBackendError):
+            quick(server.url, retries=2).request("GET", "/")
+
+        assert len(server.calls) == 1
+
+    def test_retries_come_to_an_end(self):
+        """A service that stays down is asked retries + 1 times, and its status is translated."""
+        with LoopbackServer(lambda _: Answer(503)) as server, pytest.raises(AuthBackendError):
+            quick(server.url, retries=2, total_timeout=5).request("GET", "/")
+
+        assert len(server.calls) == 3
+
+    def test_the_whole_call_has_one_deadline(self):
+        """Retries do not stretch the time that a call may last."""
+        with LoopbackServer(FAULTS["no answer"]) as server:
+            client = quick(server.url, timeout=(0.3, 0.3), total_timeout=0.8, retries=10)
+            started = time.monotonic()
+            with pytest.raises(AuthBackendError):
+                client.request("GET", "/")
+
+            assert time.monotonic() - started < 1.1
+            assert 1 < len(server.calls) < 4
+
+    def test_retry_after_is_waited_for(self):
+        """A service that asks for a pause gets it."""
+        answers = flaky(Answer(429, b"", {"Retry-After": "1"}), json_answer(1))
+        with LoopbackServer(answers) as server:
+            started = time.monotonic()
+            quick(server.url, retries=1, total_timeout=5).request("GET", "/")
+
+        assert time.monotonic() - started >= 1.0
+
+    @pytest.mark.parametrize("asked", ["11", "3600", "99999999999999999999"])
+    def test_a_long_retry_after_is_not_waited_for_and_not_cut_short(self, asked):
+        """A service that asks for more than ten seconds is not asked again."""
+        answer = Answer(503, b"", {"Retry-After": asked})
+        started = time.monotonic()
+        with LoopbackServer(lambda _: answer) as server, pytest.raises(AuthBackendError):
+            quick(server.url, retries=2, total_timeout=60).request("GET", "/")
+
+        assert time.monotonic() - started < 2
+        assert len(server.calls) == 1
+
+    @pytest.mark.parametrize(
+        ("header", "seconds"),
+        [
+            ("0", 0.0),
+            ("120", 120.0),
+            (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0),
+            (format_datetime(NOW - timedelta(days=1), usegmt=True), 0.0),
+            ("", None),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("٣", None),
+            ("Mon, 99 Foo 2030 00:00:00 GMT", None),
+        ],
+    )
+    def test_both_forms_of_retry_after_are_read(self, header, seconds):
+        """Seconds and dates are understood, rubbish is no wish."""
+        assert retry_after({"Retry-After": header}, lambda: NOW) == seconds
+        assert retry_after({}, lambda: NOW) is None
+
+
+def in_child(holds):
+    """Fork, and return 0 if *holds* does in the child."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(0 if holds() else 1)
+        finally:
+            os._exit(2)
+    return os.waitpid(child, 0)[1]
+
+
+class TestFork:
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+    def test_a_child_opens_its_own_connection(self, server):
+        """After fork neither process speaks on a connection of the other."""
+        client = HTTPClient(server.url)
+        client.request("GET", "/parent")
+
+        status = in_child(lambda: client.request("GET", "/child").status == 200)
+        client.request("GET", "/parent")
+
+        peers = {path: call.peer for path, call in zip(server.paths(), server.calls, strict=True)}
+        assert status == 0
+        assert len(peers) == 2
+        assert len(set(peers.values())) == 2
+        assert len({call.peer for call in server.calls}) == 2
+
+
+class TestLogs:
+    def test_a_call_is_logged_without_its_secrets(self, caplog):
+        """The log names method, path, status and request id, and nothing that was secret."""
+        answer = json_answer({"token": "s3cret-body"}, 401, X_Request_ID="req_1")
+        with LoopbackServer(lambda _: answer) as server:
+            client = quick(server.url, headers={"apikey": "s3cret-key"})
+            with caplog.at_level(logging.DEBUG, "derp_auth_lite"), pytest.raises(AuthBackendError):
+                client.request(
+                    "POST",
+                    "/token",
+                    params={"code": "s3cret-query"},
+                    json={"password": "s3cret-sent"},
+                    headers={"Authorization": "Bearer s3cret-bearer"},
+                )
+
+        assert "Example: POST 127.0.0.1/token -> 401" in caplog.text
+        assert "req_1" in caplog.text
+        assert "s3cret" not in caplog.text
+
+    def test_a_request_id_cannot_forge_a_line(self, caplog):
+        """Control characters of a service do not reach the log."""
+        raw = b"HTTP/1.1 500 X\r\nX-Request-ID: a\x1b[31m\r\n b\r\nContent-Length: 0\r\n\r\n"
+        with (
+            LoopbackServer(lambda _: Answer(raw=iter([raw]))) as server,
+            caplog.at_level(logging.DEBUG, "derp_auth_lite"),
+            pytest.raises(AuthBackendError),
+        ):
+            quick(server.url).request("GET", "/")
+
+        assert "\x1b" not in caplog.text
+        assert len([r for r in caplog.records if r.name == "derp_auth_lite.http"]) == 1
+        assert "\n" not in caplog.records[0].getMessage()
+
+    def test_a_failure_is_logged_with_its_kind(self, caplog):
+        """A call that got no answer is a warning that names the service."""
+        with pytest.raises(AuthBackendError):
+            quick(f"http://127.0.0.1:{free_port()}").request("GET", "/x", params={"q": "s3cret"})
+
+        assert "Example: GET 127.0.0.1/x failed" in caplog.text
+        assert "s3cret" not in caplog.text
+
+    def test_representations_hold_no_secret(self, server):
+        """Neither the client nor an answer shows headers or data."""
+        client = HTTPClient(server.url, headers={"apikey": "s3cret"})
+        result = client.request("GET", "/")
+
+        assert "s3cret" not in repr(client) + repr(result)
+
+
+class TestQuoteId:
+    @pytest.mark.parametrize(
+        ("value", "segment"),
+        [
+            ("user_01H", "user_01H"),
+            ("a b", "a%20b"),
+            ("a?b#c", "a%3Fb%23c"),
+            ("%2e%2e", "%252e%252e"),
+            ("é", "%C3%A9"),
+            ("...", "..."),
+            ("a;b&c=d", "a%3Bb%26c%3Dd"),
+        ],
+    )
+    def test_an_id_is_one_segment(self, value, segment):
+        """What has a meaning in a URL is quoted."""
+        assert quote_id(value) == segment
+
+    @pytest.mark.parametrize(
+        "value",
+        ["", ".", "..", "../x", "a/b", "..\\x", "a\nb", "a\x00", "\x7f", "\u2028", "x" * 257],
+    )
+    def test_what_no_path_can_carry_is_refused(self, value):
+        """Such an id is an error of the caller's choice, before anything is sent."""
+        with pytest.raises(ValueError, match="not an id"):
+            quote_id(value)
+        with pytest.raises(UserNotFoundError):
+            quote_id(value, UserNotFoundError)
+
+    @given(st.text(max_size=20))
+    def test_a_quoted_id_arrives_as_that_id(self, value):
+        """The target on the wire is the base, a slash, and the id, quoted."""
+        try:
+            segment = quote_id(value)
+        except ValueError:
+            return
+        prepared = HTTPClient("http://h/v1")._prepare(
+            "GET", f"/users/{segment}", params=None, json=None, form=None, headers=None
+        )
+
+        assert prepared.path_url == f"/v1/users/{segment}"
+
+
+class TestRequireHTTPS:
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "https://id.example.com",
+            "https://id.example.com:8443/realms/x",
+            "http://127.0.0.1:8080",
+            "http://[::1]:1",
+            "http://localhost:3000/x",
+            "http://id.localhost",
+        ],
+    )
+    def test_https_and_this_machine_are_taken(self, url):
+        """TLS may be anywhere, plain http on the loopback interface only."""
+        assert require_https(url, "issuer") == url
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "http://id.example.com",
+            "http://10.0.0.1",
+            "http://127.0.0.1.evil.example",
+            "http://localhost.evil.example",
+            "https://u:p@id.example.com",
+            "https://id.example.com/#x",
+            "https://",
+            "https:///path",
+            "ftp://127.0.0.1",
+            "javascript:alert(1)",
+            "id.example.com",
+            "https://[::1",
+            "https://id.example.com:99999",
+            "https://id.example.com/\n",
+            " https://id.example.com",
+            "",
+        ],
+    )
+    def test_anything_else_is_a_configuration_error(self, url):
+        """Other URLs are refused, and the message names the setting."""
+        with pytest.raises(ConfigError, match="issuer must be an https URL"):
+            require_https(url, "issuer")
+
+
+class TestParseJSON:
+    def test_json_is_parsed(self):
+        """Plain JSON is read, with or without a byte order mark."""
+        assert parse_json(b'{"a": [1, "\\u00e9", "\\ud83d\\ude00"]}') == {"a": [1, "é", "😀"]}
+        assert parse_json(b"\xef\xbb\xbf[]") == []
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"NaN",
+            b"-Infinity",
+            b"\xff",
+            b'"\\ud800"',
+            b'{"\\udfff": 1}',
+            b"[" * 100_000,
+            b"1" * 5000,
+            b"{",
+            b"",
+            b"[1] x",
+        ],
+    )
+    def test_what_json_does_not_allow_is_refused(self, body):
+        """Every fault is a ValueError."""
+        with pytest.raises(ValueError, match=r".+"):
+            parse_json(body)
+
+    @given(st.binary(max_size=50))
+    def test_no_bytes_raise_anything_else(self, body):
+        """Any bytes are JSON or a ValueError."""
+        try:
+            parse_json(body)
+        except ValueError:
+            pass
+
+
+class Clock:
+    def __init__(self):
+        self.now = NOW
+
+    def __call__(self):
+        return self.now
+
+    def advance(self, seconds):
+        self.now += timedelta(seconds=seconds)
+
+
+class Source:
+    """Counts how often it is asked; fails while ``down``."""
+
+    def __init__(self):
+        self.fetches = 0
+        self.down = False
+
+    def __call__(self):
+        self.fetches += 1
+        if self.down:
+            raise AuthBackendError("down")
+        return self.fetches
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def source():
+    return Source()
+
+
+@pytest.fixture
+def remembered(source, clock):
+    return Remembered(source, clock=clock)
+
+
+class TestRemembered:
+    def test_a_document_is_fetched_once_in_its_lifetime(self, remembered, source, clock):
+        """Ten minutes long the same document is given, then a new one."""
+        assert [remembered.get() for _ in range(3)] == [1, 1, 1]
+        clock.advance(599)
+        assert remembered.get() == 1
+        clock.advance(1)
+        assert remembered.get() == 2
+
+    def test_an_old_document_serves_while_the_source_is_down(self, remembered, source, clock):
+        """A failing source is asked once a minute, and its last document holds for a day."""
+        remembered.get()
+        source.down = True
+        clock.advance(600)
+        assert [remembered.get() for _ in range(10)] == [1] * 10
+        assert source.fetches == 2
+        clock.advance(60)
+        assert remembered.get() == 1
+        assert source.fetches == 3
+        clock.advance(86_400)
+        with pytest.raises(AuthBackendError):
+            remembered.get()
+
+    def test_newer_is_limited(self, remembered, source, clock):
+        """However often a newer document is asked for, it is fetched once a minute."""
+        assert [remembered.newer() for _ in range(100)] == [1] * 100
+        clock.advance(60)
+        assert [remembered.newer() for _ in range(100)] == [2] * 100
+
+    def test_newer_fails_while_nobody_knows(self, remembered, source, clock):
+        """After a failed fetch the question stays open: an error, not an old answer."""
+        remembered.get()
+        source.down = True
+        clock.advance(60)
+        for _ in range(10):
+            with pytest.raises(AuthBackendError):
+                remembered.newer()
+
+        assert source.fetches == 2
+
+    def test_a_first_failure_is_retried_after_five_seconds(self, remembered, source, clock):
+        """A source that was down for a moment at first is asked again soon."""
+        source.down = True
+        for _ in range(10):
+            with pytest.raises(AuthBackendError, match="down"):
+                remembered.get()
+        assert source.fetches == 1
+
+        source.down = False
+        clock.advance(5)
+        assert remembered.get() == 2
+
+    def test_a_clock_that_is_set_back_keeps_nothing_for_ever(self, remembered, source, clock):
+        """A document from the future is fetched anew."""
+        remembered.get()
+        clock.advance(-3600)
+
+        assert remembered.get() == 2
+        assert remembered.get() == 2
+
+    def test_threads_wait_for_one_fetch(self, clock):
+        """Many threads at once cause one fetch, and all get its document."""
+        begun, go = threading.Event(), threading.Event()
+        fetches = []
+
+        def fetch():
+            fetches.append(1)
+            begun.set()
+            go.wait(5)
+            return "document"
+
+        remembered = Remembered(fetch, clock=clock)
+        got = []
+        threads = [threading.Thread(target=lambda: got.append(remembered.get())) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        begun.wait(5)
+        go.set()
+        for thread in threads:
+            thread.join()
+
+        assert got == ["document"] * 8
+        assert len(fetches) == 1
+
+    def test_an_old_document_serves_while_another_thread_fetches(self, clock):
+        """Nobody waits for a successor while there is a document."""
+        begun, go = threading.Event(), threading.Event()
+        documents = iter(["old", "new"])
+
+        def fetch():
+            document = next(documents)
+            if document == "new":
+                begun.set()
+                go.wait(5)
+            return document
+
+        remembered = Remembered(fetch, clock=clock)
+        remembered.get()
+        clock.advance(700)
+        thread = threading.Thread(target=remembered.get)
+        thread.start()
+        begun.wait(5)
+
+        assert remembered.get() == "old"
+        go.set()
+        thread.join()
+        assert remembered.get() == "new"
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+    def test_a_fork_during_a_fetch_does_not_hang_the_child(self, clock):
+        """The lock that another thread held at the fork is not the child's."""
+        begun, go = threading.Event(), threading.Event()
+        parent = os.getpid()
+
+        def fetch():
+            if os.getpid() == parent:
+                begun.set()
+                go.wait(5)
+            return os.getpid()
+
+        remembered = Remembered(fetch, clock=clock)
+        thread = threading.Thread(target=remembered.get)
+        thread.start()
+        begun.wait(5)
+        status = in_child(lambda: remembered.get() == os.getpid())
+        go.set()
+        thread.join()
+
+        assert status == 0
+
+    def test_a_refusal_of_another_kind_is_not_swallowed(self, clock):
+        """Only a failing service is remembered; a bug in the program is shown."""
+
+        def fetch():
+            raise InvalidTokenError
+
+        with pytest.raises(InvalidTokenError):
+            Remembered(fetch, clock=clock).get()
+
+
+def test_the_adapter_reads_like_any_file():
+    """The reader below http.client closes once, and its socket with it."""
+    from derp_auth_lite._http.adapter import _DeadlineReader
+
+    left, right = socket.socketpair()
+    with right:
+        reader = _DeadlineReader(left, time.monotonic() + 5)
+        right.sendall(b"x")
+        assert io.BufferedReader(reader).read(1) == b"x"
+        reader.close()
+        left.close()
+        assert left.fileno() == -1
