@@ -113,7 +113,7 @@ def to_bytes(message: EmailMessage) -> bytes:
     return message.as_bytes(policy=_wire())
 
 
-def _wire() -> EmailPolicy:
+def _wire() -> EmailPolicy[EmailMessage]:
     from email.policy import SMTP
 
     # 8-bit bodies need a server that offers 8BITMIME.

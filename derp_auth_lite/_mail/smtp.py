@@ -278,7 +278,7 @@ def _check_login(settings: SmtpSettings) -> None:
         return
     if not (settings.use_tls or settings.start_tls or _is_loopback(settings.smtp_host)):
         raise ConfigError(
-            "EmailConfig.smtp_user needs use_tls or start_tls: else the password travels in the clear"
+            "EmailConfig.smtp_user needs use_tls or start_tls: a password must not travel bare"
         )
     if not (settings.smtp_user + settings.smtp_password).isascii():
         raise ConfigError("EmailConfig.smtp_user and smtp_password must be ASCII")
