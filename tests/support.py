@@ -1,0 +1,63 @@
+"""What tests build things with: a clock to move, a request to send, a client on any database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from derp_auth_lite.config import JWTConfig, NativeAuthConfig, PasswordConfig
+from derp_auth_lite.email import EmailClient
+from derp_auth_lite.kv.base import KVClient
+from derp_auth_lite.kv.memory import MemoryKV
+from derp_auth_lite.native_client import NativeAuthClient
+from derp_auth_lite.orm import DatabaseEngine
+
+SECRET = "a secret of the tests, long enough to sign with"
+PASSWORD = "correct horse battery staple"
+
+
+class MovableClock:
+    """A clock that stands until it is moved, either way."""
+
+    def __init__(self, start: datetime | None = None) -> None:
+        self.now = start or datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **units: float) -> None:
+        """Move by ``days=``, ``minutes=``, ``seconds=`` and so on; a negative number goes back."""
+        self.now += timedelta(**units)
+
+
+class Request:
+    """A request as the library sees one."""
+
+    def __init__(self, token: str | None = None, headers: Mapping[str, str] | None = None) -> None:
+        self.headers = dict(headers or {})
+        if token is not None:
+            self.headers["Authorization"] = f"Bearer {token}"
+
+
+def native_config(*, jwt: Mapping[str, Any] | None = None, **settings: Any) -> NativeAuthConfig:
+    """Return a configuration that is cheap to run: weak hashes, no confirmation."""
+    settings.setdefault("enable_confirmation", False)
+    settings.setdefault("password", PasswordConfig(hash_profile="cheapest"))
+    return NativeAuthConfig(jwt=JWTConfig(**{"secret": SECRET, **(jwt or {})}), **settings)
+
+
+def native_client(
+    database: Any,
+    clock: MovableClock,
+    *,
+    kv: KVClient | None = None,
+    email: EmailClient | None = None,
+    **settings: Any,
+) -> NativeAuthClient:
+    """Return a client that is not yet connected."""
+    client = NativeAuthClient(native_config(**settings), clock=clock)
+    client.set_db(DatabaseEngine(database, clock=clock))
+    client.set_kv(kv or MemoryKV(clock=clock))
+    client.set_email(email or EmailClient.in_memory(clock=clock))
+    return client
