@@ -130,6 +130,8 @@ def _read(entry: Any) -> tuple[str | None, str, Any]:
     Raises:
         ValueError: (or TypeError, KeyError) It is not a public key that verifies signatures.
     """
+    if not isinstance(entry, dict):
+        raise ValueError("not a JSON object")
     kid, use, operations = entry.get("kid"), entry.get("use", "sig"), entry.get("key_ops")
     if use != "sig" or (operations is not None and "verify" not in operations):
         raise ValueError("not a key for signatures")
