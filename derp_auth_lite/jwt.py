@@ -11,6 +11,7 @@ import hmac
 import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -89,7 +90,7 @@ class AccessTokens:
         self._issuer = config.issuer
         self._audience = config.audience
         self._clock = clock
-        self._keys: dict[str, bytes] = {}
+        self._keys: dict[bytes, bytes] = {}
         for secret in secrets:
             header = _header(config.algorithm, KeyRing(secret).kid)
             self._keys.setdefault(header, secret.encode())
@@ -128,17 +129,18 @@ class AccessTokens:
             claims["iss"] = self._issuer
         if self._audience is not None:
             claims["aud"] = self._audience
-        message = f"{self._header}.{_encode(_to_json(claims).encode())}"
-        token = f"{message}.{self._sign(message.encode(), self._key)}"
+        message = self._header + b"." + _encode(_to_json(claims).encode())
+        token = message + b"." + _encode(self._algorithm.sign(message, self._key))
         if len(token) > _MAX_CHARACTERS:
             raise ValueError(f"an access token holds at most {_MAX_CHARACTERS} characters")
-        return token, datetime.fromtimestamp(expires_at, UTC)
+        return token.decode(), datetime.fromtimestamp(expires_at, UTC)
 
     def verify(self, token: object) -> AccessClaims | None:
         """Return what *token* says, or ``None`` if it is not ours or not valid now. Never raises.
 
-        A token is valid from 60 seconds before it was issued (clocks of two machines differ), and
-        before the second in which it expires (RFC 7519, section 4.1.4).
+        A token is valid until the second in which it expires (RFC 7519, section 4.1.4), without
+        leeway. One that was issued more than 60 seconds from now is refused: machines' clocks
+        differ a little, and what was made while a clock ran far ahead must not live on for long.
         """
         if not isinstance(token, str) or len(token) > _MAX_CHARACTERS:
             return None
@@ -147,29 +149,20 @@ class AccessTokens:
             key = hashlib.sha256(raw).digest()
             known = self._verified.get(key)
             if known is None:
-                known = self._open(token, raw)
+                payload = _signed_payload(raw, self._keys, self._algorithm)
+                known = self._read(_from_json(payload.decode()))
                 self._verified.add(key, known)
         except (ValueError, RecursionError):
             return None
         claims, not_before = known
         return claims if not_before <= self._clock() < claims.expires_at else None
 
-    def _open(self, token: str, raw: bytes) -> tuple[AccessClaims, datetime]:
-        """Check the signature, then the claims that do not change with time.
+    def _read(self, claims: Any) -> tuple[AccessClaims, datetime]:
+        """Return what *claims* say, and the moment before which they do not hold.
 
         Raises:
-            ValueError: Something is wrong with the token.
+            ValueError: A claim is missing, of the wrong type, or meant for another.
         """
-        header, payload, signature = token.split(".")
-        key = self._keys.get(header)
-        if key is None:
-            raise ValueError("no key of ours has this header")
-        expected = self._sign(raw[: -len(signature) - 1], key)
-        if not hmac.compare_digest(expected, signature):
-            raise ValueError("the signature is wrong")
-        return self._read(_from_json(_decode(payload).decode()))
-
-    def _read(self, claims: Any) -> tuple[AccessClaims, datetime]:
         if not isinstance(claims, dict):
             raise ValueError("the claims are no object")
         if self._issuer is not None and claims.get("iss") != self._issuer:
@@ -190,9 +183,6 @@ class AccessTokens:
             expires_at=_time(claims.get("exp")),
         )
         return known, not_before
-
-    def _sign(self, message: bytes, key: bytes) -> str:
-        return _encode(self._algorithm.sign(message, key))
 
     @cached_property
     def _algorithm(self) -> Algorithm:
@@ -230,17 +220,38 @@ class _Recent:
             self._young[key] = value
 
 
-def _header(algorithm: str, kid: str) -> str:
+def _header(algorithm: str, kid: str) -> bytes:
     return _encode(_to_json({"alg": algorithm, "kid": kid, "typ": _TYPE}).encode())
 
 
-def _encode(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
+def _signed_payload(token: bytes, keys: Mapping[bytes, bytes], algorithm: Algorithm) -> bytes:
+    """Return the payload of a compact JWS (RFC 7515, section 7.1), once its signature was verified.
+
+    The signature is compared in its encoded form: it has only one.
+
+    Args:
+        keys: The key that belongs to each header that is taken, in the header's encoded form.
+
+    Raises:
+        ValueError: Not three parts, another header, a wrong signature, or a payload in a form of
+            base64url that RFC 7515, section 2, does not know.
+    """
+    header, payload, signature = token.split(b".")
+    key = keys.get(header)
+    if key is None:
+        raise ValueError("no key of ours has this header")
+    expected = _encode(algorithm.sign(header + b"." + payload, key))
+    if not hmac.compare_digest(expected, signature):
+        raise ValueError("the signature is wrong")
+    return _decode(payload)
 
 
-def _decode(text: str) -> bytes:
-    """Decode base64url without padding; any other spelling is refused (RFC 7515, section 2)."""
-    data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+def _encode(data: bytes) -> bytes:
+    return urlsafe_b64encode(data).rstrip(b"=")
+
+
+def _decode(text: bytes) -> bytes:
+    data = urlsafe_b64decode(text + b"=" * (-len(text) % 4))
     if _encode(data) != text:
         raise ValueError("not the one base64url form of these bytes")
     return data

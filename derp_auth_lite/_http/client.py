@@ -92,6 +92,8 @@ class HTTPClient:
         name: The service's name in errors and logs.
         ca_bundle: File of trusted certificates, for a service with a private authority.
         clock: Tells the time against which a ``Retry-After`` date is read.
+        parse: Reads the body of a 2xx answer; ValueError for one that cannot be read.
+        log_paths: Whether logs show paths; not for a service whose paths give something away.
     """
 
     def __init__(
@@ -108,6 +110,8 @@ class HTTPClient:
         name: str = "The service",
         ca_bundle: str | None = None,
         clock: Clock = utc_now,
+        parse: Callable[[bytes], Any] = parse_json,
+        log_paths: bool = True,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.name = name
@@ -125,6 +129,8 @@ class HTTPClient:
         self._max_retry_after = max_retry_after
         self._verify: bool | str = ca_bundle or True
         self._clock = clock
+        self._parse = parse
+        self._log_paths = log_paths
         self._adapter: tuple[int, DeadlineAdapter] | None = None
 
     def __repr__(self) -> str:
@@ -294,9 +300,10 @@ class HTTPClient:
         if not answer.body.strip():
             return None
         try:
-            return parse_json(answer.body)
+            return self._parse(answer.body)
         except ValueError as error:
-            raise AuthBackendError(f"{self.name} did not answer with JSON") from error
+            wanted = "JSON" if self._parse is parse_json else "text that can be read"
+            raise AuthBackendError(f"{self.name} did not answer with {wanted}") from error
 
     def _log(self, prepared: PreparedRequest, answer: _Answer, seconds: float) -> None:
         """Write method, host, path, status and request ids; never a query, header or body."""
@@ -306,7 +313,7 @@ class HTTPClient:
             "%s: %s %s -> %d in %.2f s, request id %s",
             self.name,
             prepared.method,
-            _log_target(prepared.url),
+            self._log_target(prepared.url),
             answer.status,
             seconds,
             ", ".join(re.sub(r"[^\w.:/=-]", "?", i)[:80] for i in ids) or "none",
@@ -317,10 +324,14 @@ class HTTPClient:
             "%s: %s %s failed after %.2f s: %s",
             self.name,
             prepared.method,
-            _log_target(prepared.url),
+            self._log_target(prepared.url),
             seconds,
             type(failure).__name__,
         )
+
+    def _log_target(self, url: str | None) -> str:
+        parts = urlsplit(url or "")
+        return f"{parts.hostname}{parts.path if self._log_paths else '/...'}"
 
 
 class _UnreachableError(AuthBackendError):
@@ -333,11 +344,6 @@ def _error_body(answer: _Answer) -> Mapping[str, Any]:
     except ValueError:
         return {}
     return data if isinstance(data, dict) else {}
-
-
-def _log_target(url: str | None) -> str:
-    parts = urlsplit(url or "")
-    return f"{parts.hostname}{parts.path}"
 
 
 def _without_url(error: Exception) -> Exception:

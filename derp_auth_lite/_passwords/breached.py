@@ -39,6 +39,7 @@ class HaveIBeenPwned:
             retries=0,
             name="The breached-password service",
             parse=bytes.decode,
+            log_paths=False,
         )
 
     def __call__(self, password: str) -> bool:
@@ -49,6 +50,6 @@ class HaveIBeenPwned:
         """
         digest = hashlib.sha1(normalize(password).encode(), usedforsecurity=False).hexdigest()
         prefix, rest = digest[:_PREFIX].upper(), digest[_PREFIX:].upper()
-        answer = self._http.request("GET", f"/{prefix}", log_as="/*").data or ""
+        answer = self._http.request("GET", f"/{prefix}").data or ""
         # A line is the rest, a colon, and how often it was seen; padding was seen 0 times.
         return re.search(rf"^{rest}:0*[1-9]", answer, re.MULTILINE | re.IGNORECASE) is not None
