@@ -110,6 +110,7 @@ class BaseAuthClient(abc.ABC):
             UserNotFoundError: There is no such account.
             InvalidEmailError: Mail could not be sent to the new address.
             EmailAlreadyExistsError: The new address belongs to another account.
+            InvalidProfileError: A value cannot be stored.
             TypeError: A keyword is none of these.
         """
 
@@ -205,6 +206,7 @@ class BaseAuthClient(abc.ABC):
             EmailAlreadyExistsError: The address has an account.
             InvalidEmailError: Mail could not be sent to the address.
             PasswordValidationError: The password does not meet the policy.
+            InvalidProfileError: A profile field cannot be stored.
             SignupDisabledError: Signing up is turned off.
             ConfirmationURLMissingError: Confirmation is on and ``confirmation_url`` is missing.
             RateLimitedError: Too many attempts.
