@@ -45,9 +45,14 @@ class Postgres(PooledPostgresqlDatabase):  # type: ignore[misc]  # Peewee is not
         notice of its end. Asking the socket costs microseconds where Peewee's ``SELECT 1`` costs a
         round trip.
         """
-        if conn.closed or self._adapter.txn_status(conn) != self._adapter.txn_idle:
-            return True
-        return _readable(conn.fileno())
+        usable = (
+            not conn.closed
+            and self._adapter.txn_status(conn) == self._adapter.txn_idle
+            and not _readable(conn.fileno())
+        )
+        if not usable:
+            self._close_raw(conn)  # the pool just drops it
+        return not usable
 
     def abandon(self) -> list[Any]:
         """Forget, in a forked child, all that belongs to the parent; return it unclosed."""

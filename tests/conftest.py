@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from derp_auth_lite.native_client import NativeAuthClient
 
+from . import processes
 from .servers import postgres
 from .support import MovableClock, native_client
 
@@ -89,3 +90,10 @@ def make_auth(database: str, clock: MovableClock) -> Iterator[MakeAuth]:
 def auth(make_auth: MakeAuth) -> NativeAuthClient:
     """A connected client: cheap hashes, no confirmation, everything else as by default."""
     return make_auth()
+
+
+@pytest.fixture(scope="session")
+def crew() -> Iterator[processes.Crew]:
+    """Eight processes that do one thing at the same moment."""
+    with processes.crew() as started:
+        yield started

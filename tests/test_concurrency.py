@@ -1,0 +1,181 @@
+"""What must hold when many processes do the same thing at the same moment."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+
+import pytest
+
+from derp_auth_lite._statements import Statement
+from derp_auth_lite._tables import Session
+from derp_auth_lite.exceptions import AuthError, EmailAlreadyExistsError, InvalidTokenError
+from derp_auth_lite.orm import DatabaseEngine
+
+from .processes import EIGHT, together
+from .support import PASSWORD, MovableClock, Request, native_client
+
+
+COUNTER = Statement(lambda: Session.select(Session.refresh_counter))
+
+
+def refresh_once(database, token):
+    with native_client(database, MovableClock()) as auth:
+        together()
+        return auth.refresh_token(token).refresh_token
+
+
+def test_eight_processes_that_refresh_one_token_all_hold_the_same_new_one(auth, database, crew):
+    tokens = auth.sign_up(email="ada@example.com", password=PASSWORD).tokens
+    results = crew.run(refresh_once, [(database, tokens.refresh_token)] * EIGHT)
+
+    assert len(set(results)) == 1
+    assert results[0] != tokens.refresh_token
+    (counter,) = auth._db.fetch_one(COUNTER)
+    assert counter == 1
+
+
+def sign_up_once(database, email):
+    with native_client(database, MovableClock()) as auth:
+        together()
+        try:
+            auth.sign_up(email=email, password=PASSWORD)
+        except AuthError as error:
+            return type(error).__name__
+        return "made"
+
+
+def test_eight_sign_ups_of_one_address_make_one_account_and_seven_typed_errors(
+    auth, database, crew
+):
+    for number in range(5):
+        results = crew.run(sign_up_once, [(database, f"ada{number}@example.com")] * EIGHT)
+        assert Counter(results) == {"made": 1, EmailAlreadyExistsError.__name__: 7}
+    assert auth.count_users() == 5
+    assert len(auth.list_sessions()) == 5
+
+
+def open_once(database, number):
+    auth = native_client(database, MovableClock())
+    together()
+    with auth:
+        auth.sign_up(email=f"user{number}@example.com", password=PASSWORD)
+        return auth.count_users()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_databases(request, tmp_path):
+    """Places where nothing is yet."""
+    if request.param == "sqlite":
+        return [str(tmp_path / f"new{number}.db") for number in range(5)]
+    return [request.getfixturevalue("new_postgres_url")]
+
+
+def test_eight_processes_open_a_new_database_together(new_databases, crew):
+    for place in new_databases:
+        crew.run(open_once, [(place, number) for number in range(EIGHT)])
+        with native_client(place, MovableClock()) as auth:
+            assert auth.count_users() == EIGHT
+
+
+def write_much(database, number):
+    with native_client(database, MovableClock()) as auth:
+        together()
+        for turn in range(25):
+            email = f"user{number}-{turn}@example.com"
+            user = auth.sign_up(email=email, password=PASSWORD).user
+            tokens = auth.sign_in_with_password(email, PASSWORD).tokens
+            auth.refresh_token(tokens.refresh_token)
+            auth.update_user(user_id=user.id, first_name=str(turn))
+            auth.sign_out_all(user.id)
+
+
+def test_eight_writers_never_see_a_locked_database(auth, database, crew):
+    crew.run(write_much, [(database, number) for number in range(EIGHT)])
+    assert auth.count_users() == 25 * EIGHT
+    assert auth.list_sessions() == []
+
+
+def refresh_or_sign_out(database, session_id, token, number):
+    with native_client(database, MovableClock()) as auth:
+        together()
+        if number == 0:
+            auth.sign_out(session_id)
+            return None
+        try:
+            return auth.refresh_token(token)
+        except InvalidTokenError:
+            return None
+
+
+def test_a_sign_out_that_races_with_refreshes_leaves_no_session_alive(auth, database, crew):
+    auth.sign_up(email="ada@example.com", password=PASSWORD)
+    for _ in range(5):
+        tokens = auth.sign_in_with_password("ada@example.com", PASSWORD).tokens
+        session = auth.authenticate(Request(tokens.access_token))
+        arguments = [
+            (database, session.session_id, tokens.refresh_token, number) for number in range(EIGHT)
+        ]
+        pairs = [pair for pair in crew.run(refresh_or_sign_out, arguments) if pair is not None]
+
+        assert all(auth.authenticate(Request(pair.access_token)) is None for pair in pairs)
+        for token in [tokens.refresh_token, *(pair.refresh_token for pair in pairs)]:
+            with pytest.raises(InvalidTokenError):
+                auth.refresh_token(token)
+
+
+FORK = """
+import os, sys
+from datetime import datetime, timezone
+from tests.support import MovableClock, native_client, Request, PASSWORD
+
+auth = native_client(sys.argv[1], MovableClock())
+auth.connect()
+auth.sign_up(email="before@example.com", password=PASSWORD)
+children = []
+for number in range(4):
+    pid = os.fork()
+    if pid == 0:
+        for turn in range(5):
+            token = auth.sign_up(email=f"c{number}-{turn}@example.com", password=PASSWORD).tokens
+            assert auth.authenticate(Request(token.access_token)) is not None
+        os._exit(0)
+    children.append(pid)
+    auth.sign_up(email=f"parent{number}@example.com", password=PASSWORD)
+statuses = [os.waitpid(pid, 0)[1] for pid in children]
+assert statuses == [0, 0, 0, 0], statuses
+auth.sign_up(email="after@example.com", password=PASSWORD)
+assert auth.count_users() == 1 + 4 * 5 + 4 + 1, auth.count_users()
+auth.disconnect()
+print("both went on")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+def test_a_forked_child_and_its_parent_both_go_on_working(database):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(FORK), database],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout == "both went on\n", done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+def test_after_a_fork_nothing_of_the_parents_connection_is_used_or_closed(database, clock):
+    engine = DatabaseEngine(database, clock=clock)
+    engine.connect()
+    inherited = engine.database.abandon()
+    engine.database._inherited = inherited
+    assert engine.database.is_closed()
+    if "postgresql" in database:
+        assert all(not connection.closed for connection in inherited)
+    engine.disconnect()
+    for connection in inherited:
+        if connection is not None:
+            connection.close()
