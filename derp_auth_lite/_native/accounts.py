@@ -133,12 +133,10 @@ class Accounts:
         password_hash: str | None,
         *,
         profile: Mapping[str, Any] | None = None,
-        role: str = DEFAULT_ROLE,
-        is_superuser: bool = False,
         confirmed_at: datetime | None = None,
         signed_in_at: datetime | None = None,
     ) -> UserRecord:
-        """Add a user.
+        """Add a user; *profile* holds checked columns, see ``profile_changes``.
 
         Raises:
             EmailAlreadyExistsError: Somebody has the address, or was faster.
@@ -152,10 +150,10 @@ class Accounts:
             "username": None,
             "image_url": None,
             "metadata": {},
-            **(profile or {}),
-            "role": role,
+            "role": DEFAULT_ROLE,
             "is_active": True,
-            "is_superuser": is_superuser,
+            "is_superuser": False,
+            **(profile or {}),
             "email_confirmed_at": confirmed_at,
             "last_sign_in_at": signed_in_at,
             "created_at": now,
