@@ -23,17 +23,19 @@ def normalize_email(address: object) -> str:
     as ``root@localhost``, ``a@srv.local`` and ``a@app.test``. White space around an address is not
     taken away: it is refused, like a display name and a quoted local part.
 
-    A character that only stands for an ASCII one, such as U+FF20 or the Kelvin sign, is refused, so
-    that no two spellings meet in one account (Unicode TR 36, section 2.10).
+    A foreign character that would end as an ASCII one or as nothing, such as U+FF20, the Kelvin
+    sign or an invisible one, is refused: what looks like another's address must not become it
+    (Unicode TR 36, section 2).
 
     Raises:
         InvalidEmailError: Not exactly one plain address.
     """
     if not isinstance(address, str) or len(address) > _MAX_CHARACTERS:
         raise InvalidEmailError
-    if not address.isascii() and not _is_plainly_international(address):
+    stored = _validated(address).lower()
+    if not address.isascii() and not _stays_foreign(address, stored):
         raise InvalidEmailError
-    return _validated(address).lower()
+    return stored
 
 
 def mask_email(address: object) -> str:
@@ -49,7 +51,7 @@ def mask_email(address: object) -> str:
 
 def _validated(address: str) -> str:
     # 25 ms to import.
-    from email_validator import EmailNotValidError, validate_email
+    from email_validator import validate_email
 
     # The validator refuses names of internal networks: such a one is checked below a public one.
     is_internal = re.split(r"[.@]", address)[-1].lower() in _INTERNAL
@@ -64,19 +66,23 @@ def _validated(address: str) -> str:
             strict=True,
             check_deliverability=False,
         )
-    except (EmailNotValidError, ValueError) as error:
+    except ValueError as error:  # EmailNotValidError is one; so is what IDNA may raise
         raise InvalidEmailError from error
     if valid.ascii_email is None:
         raise InvalidEmailError
     return valid.ascii_email.removesuffix(suffix)
 
 
-def _is_plainly_international(address: str) -> bool:
-    """Tell whether the local part is ASCII, and the domain's foreign characters mean themselves."""
-    local, _, domain = address.rpartition("@")
-    foreign = (character for character in domain if not character.isascii())
-    return local.isascii() and not any(map(_hides_ascii, foreign))
+def _stays_foreign(address: str, stored: str) -> bool:
+    """Tell whether every label of *address* that looks foreign is foreign in *stored* too."""
+    given, kept = address.split("."), stored.split(".")
+    return (
+        len(given) == len(kept)
+        and not any(map(_hides_ascii, address))
+        and all(a.isascii() or "xn--" in b for a, b in zip(given, kept, strict=True))
+    )
 
 
 def _hides_ascii(character: str) -> bool:
-    return any(part.isascii() for part in unicodedata.normalize("NFKC", character))
+    forms = unicodedata.normalize("NFKC", character)
+    return not character.isascii() and any(map(str.isascii, forms))

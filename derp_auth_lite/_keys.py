@@ -79,7 +79,8 @@ class KeyRing:
         Raises:
             KeyError: No secret has that name.
         """
-        return hmac.digest(self._key(kid or self.kid, purpose), message, "sha256")
+        name = self.kid if kid is None else kid
+        return hmac.digest(self._key(name, purpose), message, "sha256")
 
     def check(self, purpose: str, message: bytes, mac: bytes, *, kid: str | None = None) -> bool:
         """Tell whether *mac* belongs to *message*, in constant time. Unknown *kid*: ``False``."""
