@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .keys import JWKS
+from .keys import JWKS, require_cryptography
 from .verify import ASYMMETRIC_ALGORITHMS, KeySource, verify_jwt
 
-__all__ = ["ASYMMETRIC_ALGORITHMS", "JWKS", "KeySource", "verify_jwt"]
+__all__ = ["ASYMMETRIC_ALGORITHMS", "JWKS", "KeySource", "require_cryptography", "verify_jwt"]
