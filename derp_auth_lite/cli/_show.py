@@ -54,9 +54,11 @@ def brief(value: Any) -> str:
     if isinstance(value, str):
         return repr(value if len(value) <= LONGEST else f"{value[:12]}...")
     if isinstance(value, datetime):
-        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
+        return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
     if isinstance(value, Mapping):
         return "{" + _pairs({repr(key): item for key, item in value.items()}, ": ") + "}"
+    if type(value).__repr__ is object.__repr__:
+        return f"<{type(value).__name__}>"
     return repr(value)
 
 

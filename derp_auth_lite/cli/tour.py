@@ -12,7 +12,6 @@ import sys
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from .._clock import utc_now
@@ -23,7 +22,17 @@ from ._show import Printer, brief
 __all__ = ["CHAPTERS", "Chapter", "MovableClock", "Step", "take"]
 
 FOLDER = "derp-auth-lite-tour"
-LOOK = "select email, role, is_active, last_sign_in_at from auth_users"
+LOOKS = (
+    "select email, role, password_hash from auth_users",
+    "select action, outcome, reason from auth_events order by created_at",
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """Stands for what a web framework hands to a view."""
+
+    headers: dict[str, str]
 
 
 class MovableClock:
@@ -167,7 +176,7 @@ def take(folder: Path | None = None, chapters: tuple[Chapter, ...] = CHAPTERS) -
         printer.line(f"No folder for the tour: {error}", "failure")
         return 1
     clock = MovableClock()
-    names: dict[str, Any] = {"open_auth": open_auth, "clock": clock, "Request": SimpleNamespace}
+    names: dict[str, Any] = {"open_auth": open_auth, "clock": clock, "Request": Request}
     opening = Step(
         says="One line makes the database, its schema, a signing key and a KV store. The clock is\n"
         "one that can be put forward; your program leaves it out.",
@@ -238,10 +247,12 @@ def _where(database: Path, printer: Printer) -> None:
     printer.line()
     printer.line("Look into it", "title")
     printer.line()
-    printer.line(f"The database is {database}, with its key and KV store beside it.")
-    printer.line("Passwords are hashes there, and no token can be read out of it:")
-    if shutil.which("sqlite3"):
-        printer.line(f'    sqlite3 {database} "{LOOK}"', "call")
-    else:
-        look = f"print(*sqlite3.connect('{database.as_posix()}').execute('{LOOK}'), sep='\\n')"
-        printer.line(f'    python -c "import sqlite3; {look}"', "call")
+    printer.line(f"The database is {database}; its key and KV store lie beside it.")
+    printer.line("Of passwords it holds hashes, and of tokens nothing that could be presented.")
+    for look in LOOKS:
+        if shutil.which("sqlite3"):
+            command = f'sqlite3 {database} "{look}"'
+        else:
+            rows = f"sqlite3.connect('{database.as_posix()}').execute('{look}')"
+            command = f"python -c \"import sqlite3; print(*{rows}, sep='\\n')\""
+        printer.line(f"    {command}", "call")
