@@ -6,6 +6,8 @@ import abc
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 __all__ = ["KVClient", "RateLimitResult"]
 
@@ -32,6 +34,18 @@ class KVClient(abc.ABC):
     supports_ttl = True
     supports_scan = True
     supports_batch = True
+
+    def __enter__(self) -> Self:
+        self.connect()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.disconnect()
 
     @abc.abstractmethod
     def connect(self) -> None:
@@ -79,7 +93,7 @@ class KVClient(abc.ABC):
 
     @abc.abstractmethod
     def set_nx(self, key: bytes, value: bytes, *, ttl: float | None = None) -> bool:
-        """Store *value* only where *key* is not there. Of many callers exactly one gets ``True``."""
+        """Store *value* only where *key* is not there. Of many callers one is told ``True``."""
 
     @abc.abstractmethod
     def incr(self, key: bytes, *, ttl: float | None = None) -> int:
