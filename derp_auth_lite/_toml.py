@@ -102,11 +102,7 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     import tomllib  # only who has a file waits for it
 
     try:
-        return tomllib.loads(Path(path).read_bytes().decode("utf-8-sig"))
-    except FileNotFoundError:
-        raise ConfigError(f"there is no such file in {Path(path).absolute().parent}") from None
-    except OSError as error:
-        raise ConfigError(f"the file cannot be read: {error.strerror}") from error
+        return tomllib.loads(_content(path).decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise ConfigError("the file is not UTF-8 text") from None
     except tomllib.TOMLDecodeError as error:
@@ -115,13 +111,21 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ConfigError("the file is not TOML that can be read") from None
 
 
+def _content(path: str | os.PathLike[str]) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(f"there is no such file in {Path(path).absolute().parent}") from None
+    except OSError as error:
+        raise ConfigError(f"the file cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a name with NUL
+        raise ConfigError("the file cannot be read: no file can have that name") from error
+
+
 def _build(kind: Any, value: Any, path: str) -> Any:
     kind = inner_type(kind)
-    if isinstance(value, list):
-        places = enumerate(zip(entry_types(kind, len(value)), value, strict=True))
-        return [_build(one, entry, f"{path}[{i}]") for i, (one, entry) in places]
     if not _is_group(kind):
-        return value
+        return _build_entries(kind, value, path) if isinstance(value, list) else value
     if not isinstance(value, Mapping):
         raise ConfigError(f"{path} must be a table, not {type(value).__name__}")
     absent = [_join(path, name) for name in _required(kind) if name not in value]
@@ -134,6 +138,11 @@ def _build(kind: Any, value: Any, path: str) -> Any:
     except ConfigError as error:
         rule = error.message.removeprefix(kind.__name__)
         raise ConfigError(f"{path}{rule}") from None
+
+
+def _build_entries(kind: Any, values: list[Any], path: str) -> list[Any]:
+    places = enumerate(zip(entry_types(kind, len(values)), values, strict=True))
+    return [_build(one, entry, f"{path}[{i}]") for i, (one, entry) in places]
 
 
 def _converted(kind: Any, text: str) -> Any:
