@@ -23,7 +23,7 @@ class Settings:
             with the class, names the setting and the rule, and never holds the value.
     """
 
-    ignored_keys: ClassVar[frozenset[str]] = frozenset()
+    ignored_keys: ClassVar[tuple[str, ...]] = ()
     """Keys that a file may hold for the async original, and that do nothing here."""
 
     def __post_init__(self) -> None:

@@ -287,7 +287,7 @@ class BaseAuthClient(abc.ABC):
             self._instead("verify_magic_link", "use sign_in_with_password or OAuth")
         )
 
-    def get_oauth_provider(self, provider: str | AuthProvider) -> BaseOAuthProvider:
+    def get_oauth_provider(self, provider: str | AuthProvider) -> BaseOAuthProvider[Any]:
         """Return the client of a configured provider.
 
         Raises:

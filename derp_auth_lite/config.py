@@ -209,8 +209,10 @@ class NativeAuthConfig(Settings):
     cache_prefix: str = "derp:auth"
     trusted_proxies: int = 0
 
-    ignored_keys: ClassVar[frozenset[str]] = frozenset(
-        {"use_kv_cache", "cache_session_ttl_seconds", "cache_user_ttl_seconds"}
+    ignored_keys: ClassVar[tuple[str, ...]] = (
+        "use_kv_cache",
+        "cache_session_ttl_seconds",
+        "cache_user_ttl_seconds",
     )
 
     def _check(self) -> None:
@@ -263,9 +265,8 @@ class AuthConfig(Settings):
     def _check(self) -> None:
         given = [b for b in (self.native, self.supabase, self.workos) if b is not None]
         if len(given) != 1:
-            raise ConfigError(
-                f"AuthConfig needs exactly one of native, supabase, workos; {len(given)} are given"
-            )
+            choice = "exactly one of native, supabase, workos"
+            raise ConfigError(f"AuthConfig needs {choice}; {len(given)} are given")
 
     @property
     def backend(self) -> NativeAuthConfig | SupabaseConfig | WorkOSConfig:
@@ -277,28 +278,30 @@ class AuthConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseConfig(Settings):
-    """Where the tables are. ``db_url`` may hold a password and does not show in a ``repr``."""
+    """Where the tables are.
+
+    ``db_url`` may hold a password and does not show in a ``repr``. One process opens PostgreSQL
+    connections when it needs them, up to ``pool_max_size``; ``pool_min_size`` changes nothing.
+    """
 
     db_url: str = field(repr=False)
     pool_min_size: int = 2
     pool_max_size: int = 5
 
-    ignored_keys: ClassVar[frozenset[str]] = frozenset(
-        {
-            "ignore_rls",
-            "introspect_exclude_tables",
-            "introspect_schemas",
-            "migrations_dir",
-            "replica_lag_check_interval_seconds",
-            "replica_max_lag_bytes",
-            "replica_pool_max_size",
-            "replica_pool_min_size",
-            "replica_statement_cache_size",
-            "replica_url",
-            "replica_write_fence_seconds",
-            "schema_path",
-            "statement_cache_size",
-        }
+    ignored_keys: ClassVar[tuple[str, ...]] = (
+        "ignore_rls",
+        "introspect_exclude_tables",
+        "introspect_schemas",
+        "migrations_dir",
+        "replica_lag_check_interval_seconds",
+        "replica_max_lag_bytes",
+        "replica_pool_max_size",
+        "replica_pool_min_size",
+        "replica_statement_cache_size",
+        "replica_url",
+        "replica_write_fence_seconds",
+        "schema_path",
+        "statement_cache_size",
     )
 
     def _check(self) -> None:
@@ -320,10 +323,9 @@ class ValkeyConfig(Settings):
     mode: Literal["standalone", "cluster"] = "standalone"
 
     def _check(self) -> None:
-        self._need(len(self.addresses) > 0, "addresses", "must hold a pair of host and port")
-        for host, port in self.addresses:
-            usable = host.strip() != "" and 0 < port < 65_536
-            self._need(usable, "addresses", "must hold pairs of a host and a port from 1 to 65535")
+        usable = [host.strip() != "" and 0 < port < 65_536 for host, port in self.addresses]
+        rule = "must hold pairs of a host and a port from 1 to 65535"
+        self._need(bool(usable) and all(usable), "addresses", rule)
 
     @property
     def url(self) -> str:
@@ -366,11 +368,10 @@ class Config(Settings):
     def load(cls, path: str | os.PathLike[str] = "derp.toml") -> Self:
         """Read a ``derp.toml``.
 
-        Tables: ``database``, ``email``, ``auth.native`` (with ``jwt``, ``password``,
-        ``google_oauth``, ``github_oauth``, a list ``oidc``), ``auth.supabase``, ``auth.workos`` and
-        ``kv.valkey``. A text ``"$NAME"`` is the content of that environment variable. Tables of
-        derp's other parts are passed over. Its settings without a meaning here (caches, replicas,
-        its own migrations) are taken with one warning that names them.
+        Its tables are named as the groups' fields are, ``auth.native.jwt`` say. A text ``"$NAME"``
+        is the content of that environment variable. Tables of derp's other parts are passed over;
+        settings without a meaning here (caches, replicas) are taken with one warning that names
+        them.
 
         Raises:
             ConfigError: The file is missing or broken, a key is unknown or missing, a variable is

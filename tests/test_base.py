@@ -14,6 +14,7 @@ import pytest
 from derp_auth_lite.base import BaseAuthClient
 from derp_auth_lite.exceptions import OrgMismatchError
 from derp_auth_lite.models import SessionInfo
+from derp_auth_lite.native_client import NativeAuthClient
 
 ORG = "6f3f6c1e-58a5-4f6e-9d0c-6c0f5a2f8f11"
 SESSION = SessionInfo(
@@ -207,13 +208,14 @@ class TestInterface:
         assert len(NAMES) == 45
         assert methods_of(BaseAuthClient) == NAMES
 
+    @pytest.mark.parametrize("client", [BaseAuthClient, NativeAuthClient])
     @pytest.mark.parametrize("name", NAMES)
-    def test_arguments_carry_over_exactly(self, name):
+    def test_arguments_carry_over_exactly(self, client, name):
         """Names, kinds, defaults and order are the original's; what is added is keyword-only,
         optional, and comes last of its kind.
         """
         original = parameters(getattr(Original, name))
-        ours = parameters(getattr(BaseAuthClient, name))
+        ours = parameters(getattr(client, name))
 
         added = [one for one in ours if one not in original]
         assert [one for one in ours if one in original] == original
@@ -247,9 +249,10 @@ class TestInterface:
 
         assert len(more) == 6
 
+    @pytest.mark.parametrize("client", [BaseAuthClient, NativeAuthClient])
     @pytest.mark.parametrize("name", NAMES)
-    def test_every_method_is_synchronous_and_documented(self, name):
-        method = getattr(BaseAuthClient, name)
+    def test_every_method_is_synchronous_and_documented(self, client, name):
+        method = getattr(client, name)
 
         assert not inspect.iscoroutinefunction(method)
         assert inspect.getdoc(method)
