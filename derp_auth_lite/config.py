@@ -271,9 +271,7 @@ class AuthConfig(Settings):
     @property
     def backend(self) -> NativeAuthConfig | SupabaseConfig | WorkOSConfig:
         """The one that is set."""
-        backend = self.native or self.supabase or self.workos
-        assert backend is not None
-        return backend
+        return next(it for it in (self.native, self.supabase, self.workos) if it is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -370,8 +368,7 @@ class Config(Settings):
 
         Its tables are named as the groups' fields are, ``auth.native.jwt`` say. A text ``"$NAME"``
         is the content of that environment variable. Tables of derp's other parts are passed over;
-        settings without a meaning here (caches, replicas) are taken with one warning that names
-        them.
+        settings without a meaning here (caches, replicas) are taken, and one warning names them.
 
         Raises:
             ConfigError: The file is missing or broken, a key is unknown or missing, a variable is
