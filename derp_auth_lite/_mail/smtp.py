@@ -21,7 +21,7 @@ __all__ = ["SmtpSettings", "SmtpTransport"]
 
 # RFC 4954, section 6: what is wrong is the login, not the mail.
 _LOGIN_REPLIES = frozenset({530, 534, 535, 538})
-_GOODBYE = 2.0
+_GOODBYE = 1.0  # seconds
 
 
 class SmtpSettings(Protocol):
@@ -108,7 +108,7 @@ class SmtpTransport:
         except _FAILURES as error:
             raise _failure(error, expired=deadline.expired) from error
         finally:
-            _leave(smtp)
+            _leave(smtp, deadline)
 
     def _open(self, smtp: _Connection) -> None:
         code, reply = smtp.connect(*self._address)
@@ -142,19 +142,22 @@ class _Deadline:
         self.expired = False
         self._lock = Lock()
         self._socket: socket.socket | None = None
-        self._timer = Timer(seconds, self._expire)
-        self._timer.daemon = True
+        self._timer = self._started(seconds)
 
     def __enter__(self) -> Self:
-        self._timer.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+        self._stop()
         with self._lock:
             if self._socket is not None:
                 self._socket.close()
                 self._socket = None
+
+    def reset(self, seconds: float) -> None:
+        """Begin anew, with another limit."""
+        self._stop()
+        self._timer = self._started(seconds)
 
     def guard(self, connection: socket.socket) -> None:
         """Hold a second handle: wrapping in TLS takes the first one away from its object."""
@@ -162,6 +165,16 @@ class _Deadline:
             self._socket = connection.dup()
             if self.expired:
                 _cut(self._socket)
+
+    def _started(self, seconds: float) -> Timer:
+        timer = Timer(seconds, self._expire)
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def _stop(self) -> None:
+        self._timer.cancel()
+        self._timer.join()
 
     def _expire(self) -> None:
         with self._lock:
@@ -250,11 +263,11 @@ def _failure(error: Exception, *, expired: bool) -> EmailSendError:
     return EmailSendError("The mail server could not be reached, or went away")
 
 
-def _leave(smtp: _Connection) -> None:
+def _leave(smtp: _Connection, deadline: _Deadline) -> None:
     """Say goodbye, if there is still somebody to say it to. What was accepted stays accepted."""
-    smtp.wait_for_replies(_GOODBYE)
     try:
         if smtp.sock is not None:
+            deadline.reset(_GOODBYE)
             smtp.quit()
     except (OSError, smtplib.SMTPException):
         pass
