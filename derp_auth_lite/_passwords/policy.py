@@ -43,8 +43,8 @@ def validate_password(
     Args:
         context: What an attacker would try first: the address, names, the name of the site. A
             password is refused if it is one of these as a whole, a part of one (the local part of
-            an address, one of several names), or a trivial variant: other case and punctuation,
-            twice, backwards, with up to four digits before or after.
+            an address, one of several names), two of them together, or a trivial variant: other
+            case and punctuation, backwards, with up to four digits before or after.
         breached: Asked last, and only if nothing else is wrong. If it fails, the password passes
             and a warning is logged.
     """
@@ -102,16 +102,27 @@ def _missing(config: PasswordConfig, text: str) -> Iterator[str]:
 
 
 def _is_made_from(text: str, context: Sequence[str]) -> bool:
-    bare = _bare(text)
-    forms = {form for word in _words(context) for form in (word, word * 2, word[::-1])}
-    return any(_is_between_digits(form, bare) for form in forms)
+    words = {form for word in _words(context) for form in (word, word[::-1])}
+    return any(
+        core in words or _is_pair(core, words) for core in _without_outer_digits(_bare(text))
+    )
 
 
-def _is_between_digits(form: str, bare: str) -> bool:
-    """Tell whether *bare* is *form* with at most four digits before it and after it."""
-    before, found, after = bare.partition(form)
-    few = (len(side) <= 4 and (not side or side.isdecimal()) for side in (before, after))
-    return bool(found) and all(few)
+def _is_pair(text: str, words: set[str]) -> bool:
+    cuts = range(_MIN_WORD, len(text) - _MIN_WORD + 1)
+    return any(text[:cut] in words and text[cut:] in words for cut in cuts)
+
+
+def _without_outer_digits(text: str) -> Iterator[str]:
+    """Yield *text* without none to four of the digits at each of its ends."""
+    before, after = (_count_digits(end) for end in (text[:4], text[:-5:-1]))
+    for start in range(before + 1):
+        for stop in range(len(text) - after, len(text) + 1):
+            yield text[start:stop]
+
+
+def _count_digits(text: str) -> int:
+    return len(text) - len(text.lstrip("0123456789"))
 
 
 def _words(context: Sequence[str]) -> set[str]:
