@@ -57,7 +57,7 @@ def _make(path: Path) -> None:
             _put_in_place(name, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
+            Path(name).unlink()
     _sync_folder(path.parent)
 
 
@@ -71,7 +71,7 @@ def _put_in_place(name: str, path: Path) -> None:
         # A file system without hard links; renaming could replace another process's key there,
         # so the name is claimed first.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        os.replace(name, path)
+        Path(name).replace(path)
 
 
 def _sync_folder(folder: Path) -> None:

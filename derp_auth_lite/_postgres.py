@@ -54,6 +54,10 @@ class Postgres(PooledPostgresqlDatabase):  # type: ignore[misc]  # Peewee is not
             self._close_raw(conn)  # the pool just drops it
         return not usable
 
+    def _log_query(self, sql: str, _params: Any) -> None:
+        """Keep what people typed, and their hashes, out of the log."""
+        super()._log_query(sql, None)
+
     def abandon(self) -> list[Any]:
         """Forget, in a forked child, all that belongs to the parent; return it unclosed."""
         inherited: list[Any] = [entry[2] for entry in self._connections]
@@ -61,8 +65,8 @@ class Postgres(PooledPostgresqlDatabase):  # type: ignore[misc]  # Peewee is not
         self._lock = threading.Lock()
         self._pool_lock = threading.RLock()
         self._pool_available = threading.Condition(self._pool_lock)
-        self._connections = []
-        self._in_use = {}
+        self._connections: list[Any] = []
+        self._in_use: dict[int, Any] = {}
         self._state.reset()
         return inherited
 
@@ -83,5 +87,3 @@ def is_lost(database: peewee.Database) -> bool:
     if getattr(connection, "broken", False):
         return True
     return bool(getattr(connection, "closed", False))
-
-

@@ -1,4 +1,4 @@
-"""Rows as stores pass them inside the library, and the one mapper from each to its public record."""
+"""Rows as stores pass them on, and the one mapper from each to its public record."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import uuid
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from ._tables import OrgMember, Organization, Session, User
+from ._tables import Organization, OrgMember, Session, User
 from .models import OrgInfo, OrgMemberInfo, SessionInfo, UserInfo
 from .orm import as_utc
 
@@ -46,7 +46,7 @@ def as_id(value: object) -> str | None:
 def as_object(value: str | dict[str, Any]) -> dict[str, Any]:
     """Return a stored JSON object: text on SQLite, a dictionary on PostgreSQL."""
     if isinstance(value, str):
-        return {} if value == "{}" else json.loads(value)  # type: ignore[no-any-return]
+        return {} if value == "{}" else json.loads(value)
     return value
 
 

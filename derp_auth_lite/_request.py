@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["Caller", "bearer_token", "caller_of"]
+__all__ = ["UNKNOWN", "Caller", "bearer_token", "caller_of", "clean_address"]
 
 _MAX_AGENT = 512
 _MAX_FORWARDED = 2048
@@ -19,6 +19,9 @@ class Caller(NamedTuple):
 
     user_agent: str | None = None
     ip_address: str | None = None
+
+
+UNKNOWN = Caller()
 
 
 def bearer_token(request: object) -> str | None:

@@ -122,6 +122,10 @@ class SQLite(peewee.SqliteDatabase):  # type: ignore[misc]  # Peewee is not type
         if self._state.conn is not None and self._state.conn.in_transaction:
             super().rollback()
 
+    def _log_query(self, sql: str, _params: Any) -> None:
+        """Keep what people typed, and their hashes, out of the log."""
+        super()._log_query(sql, None)
+
     def close_all(self) -> None:
         """Close the connections of all threads."""
         self.close()
@@ -149,5 +153,3 @@ def _create_private(path: Path) -> None:
     """Make the file readable by its owner alone before SQLite makes it by the umask."""
     with contextlib.suppress(OSError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-
-

@@ -6,7 +6,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
 
 import peewee
 
@@ -33,7 +33,7 @@ __all__ = ["open_auth"]
 
 _log = logging.getLogger(__name__)
 
-DatabaseLike = str | Path | peewee.Database
+DatabaseLike: TypeAlias = str | Path | peewee.Database
 _MEMORY = ":memory:"
 
 
@@ -112,7 +112,9 @@ def open_auth(
     client = _client(backend, clock)
     pool = {} if whole.database is None else {"pool_size": whole.database.pool_max_size}
     client.set_db(DatabaseEngine(database, clock=clock, **pool))
-    client.set_kv(_kv_client(kv or (whole.kv and whole.kv.url), place, clock))
+    client.set_kv(
+        _kv_client(kv if kv is not None or whole.kv is None else whole.kv.url, place, clock)
+    )
     client.set_email(mail)
     try:
         client.connect()

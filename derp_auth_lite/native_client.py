@@ -106,10 +106,14 @@ class NativeAuthClient(BaseAuthClient):
         """
         if not self._has_db:
             raise AuthNotConnectedError("The auth client has no database: call set_db() first")
-        self._db.connect()
-        migrate(self._db)
-        if self._kv_client is not None:
-            self._kv_client.connect()
+        try:
+            self._db.connect()
+            migrate(self._db)
+            if self._kv_client is not None:
+                self._kv_client.connect()
+        except BaseException:
+            self.disconnect()
+            raise
 
     def disconnect(self) -> None:
         """Close what ``connect`` opened."""

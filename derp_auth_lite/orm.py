@@ -31,7 +31,7 @@ __all__ = ["Conflict", "DatabaseEngine", "JSONField", "UTCDateTimeField", "as_ut
 _log = logging.getLogger(__name__)
 
 
-class Conflict(Exception):  # noqa: N818  # an answer to a store, it never leaves the library
+class Conflict(Exception):  # an answer to a store, it never leaves the library
     """A unique key or a foreign key did not hold; stores turn it into the typed error."""
 
 
@@ -85,7 +85,8 @@ class DatabaseEngine:
     ) -> None:
         self.clock = clock
         self.owned = not isinstance(database, peewee.Database)
-        self.database = _open(database, pool_size) if self.owned else database
+        # Peewee is not typed.
+        self.database: Any = _open(database, pool_size) if self.owned else database
         self.dialect = _dialect(self.database)
         self._local = threading.local()
         self._connected = False

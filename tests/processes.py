@@ -9,17 +9,16 @@ from typing import Any
 
 EIGHT = 8
 _SECONDS = 60
-_barrier: Any = None
+_meeting: dict[str, Any] = {}
 
 
 def _remember(barrier: Any) -> None:
-    global _barrier
-    _barrier = barrier
+    _meeting["barrier"] = barrier
 
 
 def together() -> None:
     """Wait, in a process of the crew, until the others are here too."""
-    _barrier.wait(_SECONDS)
+    _meeting["barrier"].wait(_SECONDS)
 
 
 class Crew:

@@ -18,7 +18,6 @@ from derp_auth_lite.orm import DatabaseEngine
 from .processes import EIGHT, together
 from .support import PASSWORD, MovableClock, Request, native_client
 
-
 COUNTER = Statement(lambda: Session.select(Session.refresh_counter))
 
 

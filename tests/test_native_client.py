@@ -111,8 +111,12 @@ class TestUsers:
 
     def test_an_administrator_makes_accounts_confirmed_at_will(self, auth, clock):
         user = auth.create_user(
-            email="root@localhost", password=PASSWORD, confirmed=True, role="admin",
-            is_superuser=True, username="root",
+            email="root@localhost",
+            password=PASSWORD,
+            confirmed=True,
+            role="admin",
+            is_superuser=True,
+            username="root",
         )
         assert (user.role, user.is_superuser, user.username) == ("admin", True, "root")
         assert user.email_confirmed_at == clock.now
@@ -193,7 +197,9 @@ class TestSigningUpAndIn:
         assert session.metadata["ip_address"] == "192.0.2.7"
 
         auth.sign_in_with_password(EMAIL, PASSWORD, user_agent="script", ip_address="2001:DB8::1")
-        metadata = {s.metadata["user_agent"]: s.metadata["ip_address"] for s in auth.list_sessions()}
+        metadata = {
+            s.metadata["user_agent"]: s.metadata["ip_address"] for s in auth.list_sessions()
+        }
         assert metadata == {"script": "2001:db8::1", "Browser/1 X: y": "192.0.2.7"}
 
 
@@ -279,9 +285,7 @@ class TestSessions:
         assert len(auth.list_sessions()) == 9
         assert auth.list_sessions(user_id=ada.user.id, limit=2, offset=1) == mine[1:3]
         first = auth.list_sessions_by_cursor(user_id=ada.user.id, limit=3)
-        second = auth.list_sessions_by_cursor(
-            user_id=ada.user.id, limit=3, after=first.next_cursor
-        )
+        second = auth.list_sessions_by_cursor(user_id=ada.user.id, limit=3, after=first.next_cursor)
         assert first.data + second.data == mine
         assert len(auth.list_sessions_by_cursor(user_id=other.id).data) == 4
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from .._records import new_id
-from .._request import Caller
+from .._request import UNKNOWN, Caller
 from .._statements import Bind, Statement
 from .._tables import Event
 from ..orm import DatabaseEngine
@@ -35,13 +35,17 @@ _INSERT = Statement(
 )
 _EXPIRED = Event.alias("expired")
 _PURGE = Statement(
-    lambda: Event.delete()
-    .where(
-        Event.id.in_(
-            _EXPIRED.select(_EXPIRED.id).where(_EXPIRED.created_at < Bind("before")).limit(Bind("n"))
+    lambda: (
+        Event.delete()
+        .where(
+            Event.id.in_(
+                _EXPIRED.select(_EXPIRED.id)
+                .where(_EXPIRED.created_at < Bind("before"))
+                .limit(Bind("n"))
+            )
         )
+        .returning(Event.id)
     )
-    .returning(Event.id)
 )
 
 
@@ -60,7 +64,7 @@ class Events:
         reason: str | None = None,
         session_id: Any = None,
         address_hash: str | None = None,
-        caller: Caller = Caller(),
+        caller: Caller = UNKNOWN,
         details: dict[str, Any] | None = None,
     ) -> None:
         """Write one event; inside a transaction it is kept or dropped with the rest.

@@ -20,57 +20,63 @@ __all__ = ["Accounts", "new_stamp"]
 
 DEFAULT_ROLE = "default"
 
-_BY_ID = Statement(
-    lambda: User.select(*USER_COLUMNS).where(User.id == Bind("id")), repeatable=True
-)
+_BY_ID = Statement(lambda: User.select(*USER_COLUMNS).where(User.id == Bind("id")), repeatable=True)
 _BY_EMAIL = Statement(
     lambda: User.select(*USER_COLUMNS).where(User.email == Bind("email")), repeatable=True
 )
 _COUNT = Statement(lambda: User.select(peewee.fn.COUNT(User.id)), repeatable=True)
 _LIST = Statement(
-    lambda: User.select(*USER_COLUMNS)
-    .where(
-        peewee.Tuple(User.created_at, User.id)
-        < peewee.Tuple(Bind("after_time"), Bind("after_id"))
-    )
-    .order_by(User.created_at.desc(), User.id.desc())
-    .limit(Bind("limit"))
-    .offset(Bind("offset")),
+    lambda: (
+        User.select(*USER_COLUMNS)
+        .where(
+            peewee.Tuple(User.created_at, User.id)
+            < peewee.Tuple(Bind("after_time"), Bind("after_id"))
+        )
+        .order_by(User.created_at.desc(), User.id.desc())
+        .limit(Bind("limit"))
+        .offset(Bind("offset"))
+    ),
     repeatable=True,
 )
 _INSERT = Statement(
-    lambda: User.insert({column: Bind(column.name) for column in USER_COLUMNS})
-    .on_conflict(conflict_target=[User.email], action="nothing")
-    .returning(*USER_COLUMNS)
+    lambda: (
+        User.insert({column: Bind(column.name) for column in USER_COLUMNS})
+        .on_conflict(conflict_target=[User.email], action="nothing")
+        .returning(*USER_COLUMNS)
+    )
 )
 _DELETE = Statement(lambda: User.delete().where(User.id == Bind("id")).returning(User.id))
 _DELETE_IDENTITIES = Statement(
     lambda: Identity.delete().where(Identity.user == Bind("id")).returning(Identity.subject)
 )
 _SIGNED_IN = Statement(
-    lambda: User.update(
-        {
-            User.last_sign_in_at: Bind("now"),
-            User.failed_sign_ins: 0,
-            User.first_name: peewee.fn.COALESCE(User.first_name, Bind("first_name")),
-            User.last_name: peewee.fn.COALESCE(User.last_name, Bind("last_name")),
-            User.password_hash: Bind("password_hash"),
-        }
+    lambda: (
+        User.update(
+            {
+                User.last_sign_in_at: Bind("now"),
+                User.failed_sign_ins: 0,
+                User.first_name: peewee.fn.COALESCE(User.first_name, Bind("first_name")),
+                User.last_name: peewee.fn.COALESCE(User.last_name, Bind("last_name")),
+                User.password_hash: Bind("password_hash"),
+            }
+        )
+        .where(User.id == Bind("id"), User.is_active, User.password_hash == Bind("verified_hash"))
+        .returning(*USER_COLUMNS)
     )
-    .where(User.id == Bind("id"), User.is_active, User.password_hash == Bind("verified_hash"))
-    .returning(*USER_COLUMNS)
 )
 _SET_PASSWORD = Statement(
-    lambda: User.update(
-        {
-            User.password_hash: Bind("password_hash"),
-            User.token_stamp: Bind("new_stamp"),
-            User.failed_sign_ins: 0,
-            User.updated_at: Bind("now"),
-        }
+    lambda: (
+        User.update(
+            {
+                User.password_hash: Bind("password_hash"),
+                User.token_stamp: Bind("new_stamp"),
+                User.failed_sign_ins: 0,
+                User.updated_at: Bind("now"),
+            }
+        )
+        .where(User.id == Bind("id"), User.token_stamp == Bind("stamp"))
+        .returning(*USER_COLUMNS)
     )
-    .where(User.id == Bind("id"), User.token_stamp == Bind("stamp"))
-    .returning(*USER_COLUMNS)
 )
 
 
@@ -113,9 +119,7 @@ class Accounts:
         row = None if email is None else self._engine.fetch_one(_BY_EMAIL, email=email)
         return None if row is None else UserRecord._make(row)
 
-    def list(
-        self, *, limit: int, offset: int = 0, after: tuple[datetime, str]
-    ) -> list[UserRecord]:
+    def list(self, *, limit: int, offset: int = 0, after: tuple[datetime, str]) -> list[UserRecord]:
         """Return users, newest first."""
         rows = self._engine.fetch(
             _LIST, limit=limit, offset=offset, after_time=after[0], after_id=after[1]

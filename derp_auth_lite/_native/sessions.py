@@ -9,7 +9,7 @@ from typing import Any
 import peewee
 
 from .._records import SESSION_COLUMNS, SessionRecord, as_id, new_id
-from .._request import Caller
+from .._request import UNKNOWN, Caller
 from .._statements import Bind, Statement
 from .._tables import OrgMember, Session, User
 from ..orm import DatabaseEngine, as_utc
@@ -92,24 +92,26 @@ _INSERT = Statement(
 )
 _BY_ID = Statement(lambda: _select().where(Session.id == Bind("id")), repeatable=True)
 _ROTATE = Statement(
-    lambda: Session.update(
-        {
-            Session.refresh_counter: Session.refresh_counter + 1,
-            Session.refreshed_at: Bind("now"),
-            Session.active_until: _ends_at(),
-        }
+    lambda: (
+        Session.update(
+            {
+                Session.refresh_counter: Session.refresh_counter + 1,
+                Session.refreshed_at: Bind("now"),
+                Session.active_until: _ends_at(),
+            }
+        )
+        .where(
+            Session.id == Bind("id"),
+            Session.refresh_counter == Bind("counter"),
+            Session.active_until > Bind("now"),
+            peewee.fn.EXISTS(
+                User.select(peewee.SQL("1")).where(User.id == Session.user, User.is_active)
+            ),
+        )
+        .returning(*_returning())
     )
-    .where(
-        Session.id == Bind("id"),
-        Session.refresh_counter == Bind("counter"),
-        Session.active_until > Bind("now"),
-        peewee.fn.EXISTS(
-            User.select(peewee.SQL("1")).where(User.id == Session.user, User.is_active)
-        ),
-    )
-    .returning(*_returning())
 )
-_LIST = Statement(lambda: _page(), repeatable=True)
+_LIST = Statement(_page, repeatable=True)
 _LIST_OF_USER = Statement(lambda: _page(Session.user == Bind("user_id")), repeatable=True)
 _END = Statement(
     lambda: Session.delete().where(Session.id == Bind("id")).returning(Session.user_id)
@@ -118,9 +120,11 @@ _END_ALL = Statement(
     lambda: Session.delete().where(Session.user == Bind("user_id")).returning(Session.id)
 )
 _END_OTHERS = Statement(
-    lambda: Session.delete()
-    .where(Session.user == Bind("user_id"), Session.id != Bind("keep"))
-    .returning(Session.id)
+    lambda: (
+        Session.delete()
+        .where(Session.user == Bind("user_id"), Session.id != Bind("keep"))
+        .returning(Session.id)
+    )
 )
 
 
@@ -161,7 +165,7 @@ class Sessions:
         self._lifetime = lifetime
         self._idle = idle
 
-    def open(self, user_id: str, user_role: str, caller: Caller = Caller()) -> SessionRecord:
+    def open(self, user_id: str, user_role: str, caller: Caller = UNKNOWN) -> SessionRecord:
         """Begin a session of an active user, and clear a few that are over."""
         now = self._engine.now
         session = SessionRecord(
@@ -193,7 +197,8 @@ class Sessions:
 
     def by_id(self, session_id: str) -> SessionRecord | None:
         """Return a session whatever its state, or ``None``."""
-        row = self._engine.fetch_one(_BY_ID, id=session_id)
+        key = as_id(session_id)
+        row = None if key is None else self._engine.fetch_one(_BY_ID, id=key)
         return None if row is None else SessionRecord._make(row)
 
     def rotate(self, session_id: str, counter: int) -> SessionRecord | None:

