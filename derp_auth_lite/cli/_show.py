@@ -57,9 +57,8 @@ def brief(value: Any) -> str:
         return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
     if isinstance(value, Mapping):
         return "{" + _pairs({repr(key): item for key, item in value.items()}, ": ") + "}"
-    if type(value).__repr__ is object.__repr__:
-        return f"<{type(value).__name__}>"
-    return repr(value)
+    text = repr(value)
+    return f"<{type(value).__name__}>" if " object at 0x" in text else text
 
 
 def _pairs(items: Mapping[str, Any], sign: str) -> str:
