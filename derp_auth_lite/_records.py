@@ -16,13 +16,13 @@ __all__ = [
     "ORG_COLUMNS",
     "SESSION_COLUMNS",
     "USER_COLUMNS",
+    "MemberRecord",
+    "OrgRecord",
     "SessionRecord",
     "UserRecord",
     "as_id",
     "as_object",
-    "member_info",
     "new_id",
-    "org_info",
 ]
 
 
@@ -178,17 +178,26 @@ ORG_COLUMNS = (
 )
 
 
-def org_info(row: tuple[Any, ...]) -> OrgInfo:
-    """Return the public record of a row of :data:`ORG_COLUMNS`."""
-    org_id, name, slug, metadata, created_at, updated_at = row
-    return OrgInfo(
-        id=str(org_id),
-        name=name,
-        slug=slug,
-        metadata=as_object(metadata),
-        created_at=as_utc(created_at),
-        updated_at=as_utc(updated_at),
-    )
+class OrgRecord(NamedTuple):
+    """A row of ``auth_organizations`` in the order of :data:`ORG_COLUMNS`."""
+
+    id: Any
+    name: str
+    slug: str
+    metadata: Any
+    created_at: Any
+    updated_at: Any
+
+    def info(self) -> OrgInfo:
+        """Return the public record."""
+        return OrgInfo(
+            id=str(self.id),
+            name=self.name,
+            slug=self.slug,
+            metadata=as_object(self.metadata),
+            created_at=as_utc(self.created_at),
+            updated_at=as_utc(self.updated_at),
+        )
 
 
 MEMBER_COLUMNS = (
@@ -200,13 +209,21 @@ MEMBER_COLUMNS = (
 )
 
 
-def member_info(row: tuple[Any, ...]) -> OrgMemberInfo:
-    """Return the public record of a row of :data:`MEMBER_COLUMNS`."""
-    org_id, user_id, role, created_at, updated_at = row
-    return OrgMemberInfo(
-        org_id=str(org_id),
-        user_id=str(user_id),
-        role=role,
-        created_at=as_utc(created_at),
-        updated_at=as_utc(updated_at),
-    )
+class MemberRecord(NamedTuple):
+    """A row of ``auth_org_members`` in the order of :data:`MEMBER_COLUMNS`."""
+
+    org_id: Any
+    user_id: Any
+    role: str
+    created_at: Any
+    updated_at: Any
+
+    def info(self) -> OrgMemberInfo:
+        """Return the public record."""
+        return OrgMemberInfo(
+            org_id=str(self.org_id),
+            user_id=str(self.user_id),
+            role=self.role,
+            created_at=as_utc(self.created_at),
+            updated_at=as_utc(self.updated_at),
+        )

@@ -105,13 +105,17 @@ class Organization(_Table):
 
 
 class OrgMember(_Table):
-    """A membership. No foreign key to users, who may live in a hosted service."""
+    """A membership. No foreign key to users, who may live in a hosted service.
+
+    ``org_created_at`` is the organization's, so that a user's organizations are listed by an index.
+    """
 
     org = peewee.ForeignKeyField(
         Organization, column_name="org_id", on_delete="CASCADE", index=False
     )
     user_id = peewee.UUIDField()
     role = peewee.TextField()
+    org_created_at = UTCDateTimeField()
     created_at = UTCDateTimeField()
     updated_at = UTCDateTimeField()
 
@@ -120,7 +124,7 @@ class OrgMember(_Table):
         primary_key = peewee.CompositeKey("org", "user_id")
         indexes = (
             (("org", "created_at", "user_id"), False),
-            (("user_id", "created_at", "org"), False),
+            (("user_id", "org_created_at", "org"), False),
         )
 
 

@@ -97,6 +97,7 @@ def up(migrator: Any, db: Any) -> None:
         org = ForeignKeyField(Organization, column_name="org_id", on_delete="CASCADE", index=False)
         user_id = UUIDField()
         role = TextField()
+        org_created_at = UTCDateTimeField()
         created_at = UTCDateTimeField()
         updated_at = UTCDateTimeField()
 
@@ -105,7 +106,7 @@ def up(migrator: Any, db: Any) -> None:
             primary_key = CompositeKey("org", "user_id")
             indexes = (
                 (("org", "created_at", "user_id"), False),
-                (("user_id", "created_at", "org"), False),
+                (("user_id", "org_created_at", "org"), False),
             )
 
     class OutboxMail(Base):
