@@ -140,7 +140,6 @@ class TestKeys:
             None,
             7,
         ],
-        ids=str,
     )
     def test_what_cannot_verify_signatures_is_passed_over(self, jwks, service, entry):
         """Such an entry is no key, and does not hide the good one beside it."""

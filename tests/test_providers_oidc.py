@@ -112,7 +112,7 @@ class TestCertifiedProvider:
         assert tokens.expires_in
         assert provider.get_user_info(tokens.access_token).email == "ada@example.com"
 
-    @pytest.mark.parametrize("verifier", [None, new_verifier()])
+    @pytest.mark.parametrize("verifier", [None, new_verifier()], ids=["none", "another"])
     def test_a_stolen_code_is_worth_nothing(self, provider, verifier):
         """Without the verifier of the one who began, the code is refused."""
         back, _ = begin(provider, "ada")
