@@ -188,7 +188,7 @@ class TestRefusals:
 
         assert github.paths() == ["POST /login/oauth/access_token"]
 
-    @pytest.mark.parametrize("verifier", [None, new_verifier()])
+    @pytest.mark.parametrize("verifier", [None, new_verifier()], ids=["none", "another"])
     def test_a_stolen_code_is_worth_nothing(self, provider, github, verifier):
         """Without the verifier of the one who began, the code is refused."""
         back, _ = begin(provider, github)
