@@ -9,6 +9,7 @@ from ._addresses import normalize_email
 from ._clock import Clock, utc_now
 from ._keys import KeyRing
 from ._local.events import FAILURE, Events
+from ._local.orgs import LocalOrgAuthClient
 from ._migrations import migrate
 from ._native.accounts import DEFAULT_ROLE, Accounts
 from ._native.profiles import ADMIN_FIELDS, profile_changes
@@ -17,7 +18,6 @@ from ._native.sessions import Sessions, in_steps
 from ._pages import FROM_NEWEST, Cursors, bounds, page_size
 from ._records import SessionRecord, UserRecord, as_id
 from ._request import Caller, bearer_token, caller_of
-from .base import BaseAuthClient
 from .config import NativeAuthConfig
 from .exceptions import (
     AuthNotConnectedError,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["NativeAuthClient"]
 
 
-class NativeAuthClient(BaseAuthClient):
+class NativeAuthClient(LocalOrgAuthClient):
     """The backend that needs no service: SQLite or PostgreSQL, and a KV store.
 
     :func:`derp_auth_lite.open_auth` makes one with everything that it needs. By hand: give it a
@@ -88,6 +88,7 @@ class NativeAuthClient(BaseAuthClient):
             idle=timedelta(days=self._config.jwt.refresh_token_expire_days),
         )
         self._events = Events(self._db)
+        self._use_org_stores(self._db)
 
     def set_kv(self, kv: KVClient | None) -> None:
         """Set the KV store."""
@@ -224,16 +225,22 @@ class NativeAuthClient(BaseAuthClient):
         return user.info()
 
     def delete_user(self, user_id: Id) -> bool:
-        """Remove a user with sessions, identities and memberships; ``False`` if there is none."""
+        """Remove a user with sessions, identities and memberships; ``False`` if there is none.
+
+        Raises:
+            LastOwnerError: Organizations would be left without an owner; it names them.
+        """
         key = as_id(user_id)
         if key is None:
             return False
         with self._db.transaction():
+            if not self._accounts.hold(key):
+                return False
+            self._leave_orgs(key)
             self._sessions.end_all(key)
-            deleted = self._accounts.delete(key)
-            if deleted:
-                self._events.record("user_deleted", user_id=key)
-        return deleted
+            self._accounts.delete(key)
+            self._events.record("user_deleted", user_id=key)
+        return True
 
     # Signing up and in
 
@@ -403,6 +410,38 @@ class NativeAuthClient(BaseAuthClient):
             raise InvalidTokenError
         return self._tokens(session)
 
+    def set_active_org(
+        self, *, session_id: Id, org_id: Id | None, refresh_token: str | None = None
+    ) -> TokenPair:
+        """Switch a session to an organization, and return tokens that say so.
+
+        The pair holds the session's present refresh token: who can choose ``session_id`` takes that
+        session over. It must come from an authenticated session, never from user input.
+
+        Args:
+            session_id: From ``authenticate(...).session_id``.
+            org_id: The organization; ``None`` leaves the present one.
+            refresh_token: Not needed here; one that is given must be this session's.
+
+        Raises:
+            OrgMemberNotFoundError: The user is not a member of the organization.
+            InvalidTokenError: The session has ended, its user is disabled, or *refresh_token* is
+                not its own.
+        """
+        session = self._living_session(session_id, refresh_token)
+        with self._db.transaction():
+            org = None if org_id is None else self._hold_member(org_id, session.user_id)
+            switched = self._sessions.set_org(session.id, org)
+            if switched is None:
+                raise InvalidTokenError
+            self._events.record(
+                "active_org_changed",
+                user_id=session.user_id,
+                session_id=session.id,
+                details={"org_id": org},
+            )
+        return self._tokens(switched)
+
     def list_sessions(
         self,
         *,
@@ -476,11 +515,24 @@ class NativeAuthClient(BaseAuthClient):
             trusted_proxies=self._config.trusted_proxies,
         )
 
-    def _known_id(self, user_id: Id) -> str:
-        key = as_id(user_id)
-        if key is None:
+    def _hold_user(self, user_id: str) -> None:
+        if not self._accounts.hold(user_id):
             raise UserNotFoundError
-        return key
+
+    def _forget_active_org(self, org_id: str, user_id: str | None = None) -> None:
+        self._sessions.forget_org(org_id, user_id)
+
+    def _living_session(self, session_id: Id, refresh_token: str | None) -> SessionRecord:
+        """Return a session that lives, and that the refresh token belongs to if one is given."""
+        key = as_id(session_id)
+        session = None if key is None else self._sessions.check(key)
+        if session is None:
+            raise InvalidTokenError
+        if refresh_token is not None:
+            known = self._refresh_tokens.read(refresh_token)
+            if known is None or known[0] != key:
+                raise InvalidTokenError
+        return session
 
     def _user(self, user_id: Id) -> UserRecord:
         user = self._accounts.by_id(self._known_id(user_id))

@@ -24,6 +24,7 @@ _BY_ID = Statement(lambda: User.select(*USER_COLUMNS).where(User.id == Bind("id"
 _BY_EMAIL = Statement(
     lambda: User.select(*USER_COLUMNS).where(User.email == Bind("email")), repeatable=True
 )
+_HOLD = Statement(lambda: User.select(User.id).where(User.id == Bind("id")), lock=True)
 _COUNT = Statement(lambda: User.select(peewee.fn.COUNT(User.id)), repeatable=True)
 _LIST = Statement(
     lambda: (
@@ -113,6 +114,10 @@ class Accounts:
         """Return the user with that id, or ``None``."""
         row = None if user_id is None else self._engine.fetch_one(_BY_ID, id=user_id)
         return None if row is None else UserRecord._make(row)
+
+    def hold(self, user_id: str) -> bool:
+        """Keep a user from being deleted until the transaction ends; ``False`` if there is none."""
+        return self._engine.execute(_HOLD, id=user_id) == 1
 
     def by_email(self, email: str | None) -> UserRecord | None:
         """Return the user with that normalised address, or ``None``."""

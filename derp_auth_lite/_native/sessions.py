@@ -67,6 +67,20 @@ def _page(*conditions: Any) -> Any:
     )
 
 
+def _of_active_user() -> Any:
+    return peewee.fn.EXISTS(
+        User.select(peewee.SQL("1")).where(User.id == Session.user, User.is_active)
+    )
+
+
+def _forget_org(*conditions: Any) -> Any:
+    return (
+        Session.update({Session.org_id: None})
+        .where(Session.org_id == Bind("org_id"), *conditions)
+        .returning(Session.id)
+    )
+
+
 def _ends_at() -> Any:
     """Return the earlier of the absolute end and the idle limit."""
     return peewee.Case(
@@ -104,13 +118,20 @@ _ROTATE = Statement(
             Session.id == Bind("id"),
             Session.refresh_counter == Bind("counter"),
             Session.active_until > Bind("now"),
-            peewee.fn.EXISTS(
-                User.select(peewee.SQL("1")).where(User.id == Session.user, User.is_active)
-            ),
+            _of_active_user(),
         )
         .returning(*_returning())
     )
 )
+_SET_ORG = Statement(
+    lambda: (
+        Session.update({Session.org_id: Bind("org_id")})
+        .where(Session.id == Bind("id"), Session.active_until > Bind("now"), _of_active_user())
+        .returning(*_returning())
+    )
+)
+_FORGET_ORG = Statement(_forget_org)
+_FORGET_ORG_OF_USER = Statement(lambda: _forget_org(Session.user == Bind("user_id")))
 _LIST = Statement(_page, repeatable=True)
 _LIST_OF_USER = Statement(lambda: _page(Session.user == Bind("user_id")), repeatable=True)
 _END = Statement(
@@ -217,6 +238,19 @@ class Sessions:
         elapsed = self._engine.now - as_utc(session.refreshed_at)
         # Two machines' clocks differ a little: the other one may be ahead.
         return session if -_SKEW <= elapsed <= GRACE else None
+
+    def set_org(self, session_id: str, org_id: str | None) -> SessionRecord | None:
+        """Give a living session of an active user an organization; ``None`` if it is over.
+
+        Whoever asks has made sure that the user is a member, and holds the membership.
+        """
+        row = self._engine.fetch_one(_SET_ORG, id=session_id, org_id=org_id, now=self._engine.now)
+        return None if row is None else SessionRecord._make(row)
+
+    def forget_org(self, org_id: str, user_id: str | None = None) -> None:
+        """Take an organization out of the sessions that have it: a user's, or everybody's."""
+        statement = _FORGET_ORG if user_id is None else _FORGET_ORG_OF_USER
+        self._engine.execute(statement, org_id=org_id, user_id=user_id)
 
     def list(
         self,
