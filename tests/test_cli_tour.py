@@ -98,6 +98,12 @@ def test_a_folder_that_cannot_be_made_is_said_so(capsys):
     assert "No folder for the tour" in capsys.readouterr().out
 
 
+def test_a_database_that_cannot_be_made_ends_the_tour(capsys):
+    """SQLite takes no path of more than 512 bytes, whatever the system takes."""
+    assert tour.take(Path(*["a" * 100] * 6), chapters=()) == 1
+    assert "AuthBackendError" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
