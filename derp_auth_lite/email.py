@@ -21,7 +21,7 @@ from .config import EmailConfig
 from .exceptions import ConfigError
 
 if TYPE_CHECKING:
-    from email.message import EmailMessage
+    from email.message import Message
 
 __all__ = [
     "LINK_VARIABLES",
@@ -161,7 +161,7 @@ class EmailClient:
         variables: Mapping[str, object],
         message_id: str | None = None,
         fallback_text: str | None = None,
-    ) -> EmailMessage:
+    ) -> Message:
         """Render a mail without sending it.
 
         Args:
@@ -184,14 +184,14 @@ class EmailClient:
         content = self._templates.render(name, known, subject=subject, fallback_text=fallback_text)
         return self._build(name, to_email, content, message_id)
 
-    def deliver(self, message: EmailMessage, to_email: str) -> None:
+    def deliver(self, message: Message, to_email: str) -> None:
         """Hand over a message of :meth:`compose`; return when it was accepted.
 
         Raises:
             EmailSendError: As in :meth:`send_email`.
             ValueError: The message is addressed to somebody else.
         """
-        if [address.addr_spec for address in message["To"].addresses] != [to_email]:
+        if message.get_all("To") != [to_email]:
             raise ValueError("The message is addressed to somebody else")
         self._transport.send(message, sender=self._sender.address, recipient=to_email)
 
@@ -248,9 +248,7 @@ class EmailClient:
             "site_url": self._config.site_url,
         }
 
-    def _build(
-        self, kind: str, to_email: str, content: Content, message_id: str | None
-    ) -> EmailMessage:
+    def _build(self, kind: str, to_email: str, content: Content, message_id: str | None) -> Message:
         return build(
             sender=self._sender,
             to_email=to_email,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 __all__ = ["check_link", "link_with_token", "token_in"]
 
@@ -17,7 +17,10 @@ _NEVER = frozenset(
     }
 )
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII)
-_UNSAFE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ud800-\udfff<>\"\\^`{|}]")
+# Spaces and controls, invisible and direction-turning characters, and what quotes or ends a link.
+_UNSAFE = re.compile(
+    r"[\x00-\x20\x7f-\xa0\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff<>\"\\^`{|}]"
+)
 
 
 def check_link(url: str) -> str:
@@ -57,10 +60,11 @@ def link_with_token(base_url: str, token: str) -> str:
     Raises:
         ValueError: *base_url* is no link that a mail may hold (see :func:`check_link`).
     """
-    parts = urlsplit(check_link(base_url))
-    kept = [pair for pair in parts.query.split("&") if pair and not _is_token(pair)]
+    address, hash_sign, fragment = check_link(base_url).partition("#")
+    place, _, query = address.partition("?")
+    kept = [pair for pair in query.split("&") if pair and not _is_token(pair)]
     query = "&".join([*kept, urlencode({"token": token})])
-    return urlunsplit(parts._replace(query=query))
+    return f"{place}?{query}{hash_sign}{fragment}"
 
 
 def token_in(url: str) -> str | None:

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING
 from ..exceptions import ConfigError, EmailSendError
 
 if TYPE_CHECKING:
-    from email.message import EmailMessage
-    from email.policy import EmailPolicy
+    from email.message import Message
+    from email.mime.text import MIMEText
 
 __all__ = ["KIND_HEADER", "Content", "Sender", "build", "mailbox", "to_bytes"]
 
 KIND_HEADER = "X-Mail-Kind"
+_MAX_LINE = 900  # RFC 5322, section 2.1.1, allows 998
 _MAX_ADDRESS = 254  # RFC 5321, section 4.5.3.1.3, less the angle brackets
-_MAILBOX = re.compile(r"[^\s@,;:<>()\[\]\\\"]+@[^\s@,;:<>()\[\]\\\"]+", re.ASCII)
+# The visible characters of ASCII but those that quote, comment on or separate addresses.
+_WORD = r"[!#-'*+\--9=?A-Z^-~]+"
+_MAILBOX = re.compile(f"{_WORD}@{_WORD}")
 _MESSAGE_ID = re.compile(r"<?([A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+)>?", re.ASCII)
 
 
@@ -44,9 +47,10 @@ class Sender:
     """
 
     def __init__(self, from_email: str, site_name: str) -> None:
-        from email.utils import parseaddr
+        from email.utils import getaddresses
 
-        name, address = parseaddr(from_email)
+        found = getaddresses([from_email])
+        name, address = found[0] if len(found) == 1 else ("", "")
         try:
             self.address = mailbox(address)
             self.name = _one_line(name or site_name, "name of the sender")
@@ -67,7 +71,7 @@ def mailbox(address: str) -> str:
     Raises:
         EmailSendError: It is not, permanently: two recipients in one text get no mail at all.
     """
-    if len(address) > _MAX_ADDRESS or not address.isascii() or not _MAILBOX.fullmatch(address):
+    if len(address) > _MAX_ADDRESS or not _MAILBOX.fullmatch(address):
         raise EmailSendError("A mail needs exactly one plain address", permanent=True)
     return address
 
@@ -80,44 +84,68 @@ def build(
     date: datetime,
     message_id: str,
     kind: str,
-) -> EmailMessage:
+) -> Message:
     """Return the message: text first, then HTML (RFC 2046, section 5.1.4).
 
-    ``Auto-Submitted`` (RFC 3834) keeps vacation notices and other robots from answering.
+    ``Auto-Submitted`` (RFC 3834) keeps vacation notices and other robots from answering. Headers
+    are encoded here (RFC 2047): ``EmailMessage`` decodes a text such as ``=?utf-8?q?=0d=0aBcc:…?=``
+    when it is set, and writes out the line break that was in it.
 
     Raises:
         EmailSendError: Subject or address cannot stand in a header, permanently.
         ValueError: *message_id* is not ``<left@right>``.
     """
     # The email package takes 17 ms to import.
-    from email.headerregistry import Address
-    from email.message import EmailMessage
+    from email.mime.multipart import MIMEMultipart
     from email.utils import format_datetime
 
-    message = EmailMessage(policy=_wire())
-    message["From"] = Address(display_name=sender.name, addr_spec=sender.address)
-    message["To"] = Address(addr_spec=mailbox(to_email))
-    message["Subject"] = _one_line(content.subject, "subject")
+    message = MIMEMultipart("alternative")
+    message["From"] = _named(sender.name, sender.address)
+    message["To"] = mailbox(to_email)
+    message["Subject"] = _encoded(_one_line(content.subject, "subject"), "Subject")
     message["Date"] = format_datetime(date)
     message["Message-ID"] = _checked_id(message_id)
     message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "All"
     message[KIND_HEADER] = _one_line(kind, "name of the template")
-    message.set_content(content.text)
-    message.add_alternative(content.html, subtype="html")
+    message.attach(_part(content.text, "plain"))
+    message.attach(_part(content.html, "html"))
     return message
 
 
-def to_bytes(message: EmailMessage) -> bytes:
+def to_bytes(message: Message) -> bytes:
     """Return *message* as SMTP carries it: 7 bits, CRLF, no line over 998 characters."""
-    return message.as_bytes(policy=_wire())
+    from email.policy import compat32
+
+    wire = compat32.clone(linesep="\r\n", mangle_from_=False)
+    return message.as_bytes(policy=wire)
 
 
-def _wire() -> EmailPolicy[EmailMessage]:
-    from email.policy import SMTP
+def _part(text: str, subtype: str) -> MIMEText:
+    """Return *text* as it is where lines may be as long, so that a file's link can be copied."""
+    from email.charset import QP, Charset
+    from email.mime.text import MIMEText
 
-    # 8-bit bodies need a server that offers 8BITMIME.
-    return SMTP.clone(cte_type="7bit")
+    if subtype == "plain" and text.isascii() and max(map(len, text.split("\n"))) <= _MAX_LINE:
+        return MIMEText(text, subtype, "us-ascii")
+    charset = Charset("utf-8")
+    charset.body_encoding = QP
+    return MIMEText(text, subtype, charset)  # type: ignore[arg-type]  # takes a Charset too
+
+
+def _named(name: str, address: str) -> str:
+    from email.utils import formataddr
+
+    encoded = _encoded(name, "From")
+    return formataddr((name, address)) if encoded == name else f"{encoded} <{address}>"
+
+
+def _encoded(text: str, header: str) -> str:
+    from email.header import Header
+
+    if text.isascii() and "=?" not in text and len(text) <= 60:
+        return text
+    return Header(text, "utf-8", header_name=header).encode()
 
 
 def _one_line(value: str, what: str) -> str:

@@ -15,7 +15,7 @@ from ..exceptions import ConfigError, EmailSendError
 from .message import to_bytes
 
 if TYPE_CHECKING:
-    from email.message import EmailMessage
+    from email.message import Message
 
 __all__ = ["SmtpSettings", "SmtpTransport"]
 
@@ -77,7 +77,7 @@ class SmtpTransport:
         self._time_limit = time_limit
         _check_login(settings)
 
-    def send(self, message: EmailMessage, *, sender: str, recipient: str) -> None:
+    def send(self, message: Message, *, sender: str, recipient: str) -> None:
         """Hand *message* over for *recipient*; return when the server has taken it.
 
         Raises:

@@ -46,7 +46,7 @@ def greeting_name(name: object) -> str:
     Whoever signs a stranger's address up also chooses the name that the stranger's mail greets: a
     name that holds an address, a number or a sentence would make our mail carry theirs.
     """
-    text = " ".join(name.split(" ")) if isinstance(name, str) else ""
+    text = name.strip() if isinstance(name, str) else ""
     return text if len(text) <= _NAME_LIMIT and all(map(_in_a_name, text)) else ""
 
 
@@ -107,7 +107,8 @@ class _Reader(HTMLParser):
             return
         given = dict(attrs)
         style = (given.get("style") or "").replace(" ", "").lower()
-        self._open.append((tag, tag in _HIDDEN or "display:none" in style))
+        hidden = "display:none" in style or given.get("aria-hidden") == "true"
+        self._open.append((tag, hidden or tag in _HIDDEN))
         if tag == "a" and given.get("href"):
             self._link = (given["href"] or "", len(self._out))
 

@@ -17,7 +17,7 @@ from .links import token_in
 from .message import KIND_HEADER, to_bytes
 
 if TYPE_CHECKING:
-    from email.message import EmailMessage
+    from email.message import Message, MIMEPart
 
 __all__ = ["FolderTransport", "MailTransport", "MemoryTransport", "SentMail"]
 
@@ -27,7 +27,7 @@ _LINK = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s<>\"]+")
 class MailTransport(Protocol):
     """Takes a finished message and hands it over, once."""
 
-    def send(self, message: EmailMessage, *, sender: str, recipient: str) -> None:
+    def send(self, message: Message, *, sender: str, recipient: str) -> None:
         """Hand *message* over for *recipient*; return when it was accepted.
 
         Raises:
@@ -54,14 +54,14 @@ class SentMail:
         from email import message_from_bytes, policy
 
         message = message_from_bytes(raw, policy=policy.default)
-        text, html = (message.get_body((kind,)) for kind in ("plain", "html"))
+        text, html = (_content(message.get_body((kind,))) for kind in ("plain", "html"))
         return cls(
             to=str(message["To"]),
             subject=str(message["Subject"]),
             kind=str(message[KIND_HEADER] or ""),
             message_id=str(message["Message-ID"]),
-            text=text.get_content() if text is not None else "",
-            html=html.get_content() if html is not None else "",
+            text=text,
+            html=html,
             headers={name: str(value) for name, value in message.items()},
             raw=raw,
         )
@@ -84,7 +84,7 @@ class MemoryTransport:
     def __init__(self) -> None:
         self.sent: list[SentMail] = []
 
-    def send(self, message: EmailMessage, *, sender: str, recipient: str) -> None:  # noqa: ARG002 - the protocol
+    def send(self, message: Message, *, sender: str, recipient: str) -> None:  # noqa: ARG002 - the protocol
         """Append the mail to :attr:`sent`."""
         self.sent.append(SentMail.parse(to_bytes(message)))
 
@@ -110,7 +110,7 @@ class FolderTransport:
         """The mails in the folder, oldest first."""
         return [SentMail.parse(path.read_bytes()) for path in sorted(self._folder.glob("*.eml"))]
 
-    def send(self, message: EmailMessage, *, sender: str, recipient: str) -> None:  # noqa: ARG002 - the protocol
+    def send(self, message: Message, *, sender: str, recipient: str) -> None:  # noqa: ARG002 - the protocol
         """Write the mail into a new file.
 
         Raises:
@@ -135,6 +135,10 @@ class FolderTransport:
             aside.unlink(missing_ok=True)
             raise
         _sync_folder(self._folder)
+
+
+def _content(part: MIMEPart | None) -> str:
+    return "" if part is None else str(part.get_content()).replace("\r\n", "\n")
 
 
 def _for_the_owner(path: str, flags: int) -> int:
