@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from .._clock import Clock, utc_now
 from ..exceptions import AuthBackendError, AuthNotConnectedError
@@ -45,6 +45,7 @@ _PAGE = 500
 _BUSY_SECONDS = 60.0
 
 Result = TypeVar("Result")
+Values = TypeVarTuple("Values")
 
 
 class DiskKV(KVClient, ForkAware):
@@ -99,24 +100,24 @@ class DiskKV(KVClient, ForkAware):
         """Return the value of *key*, or ``None``."""
         check_bytes(key)
         now = self._now()
-        return self._run(lambda connection: self._value(connection, key, now))
+        return self._run(self._value, key, now)
 
     def set(self, key: bytes, value: bytes, *, ttl: float | None = None) -> None:
         """Store *value* under *key*."""
         row = self._row(key, value, ttl)
-        self._run(lambda connection: connection.execute(PUT, row))
+        self._run(_changed, PUT, row)
 
     def delete(self, key: bytes) -> bool:
         """Remove *key*. Of many callers at once, in all processes, exactly one is told ``True``."""
         check_bytes(key)
         now = self._now()
-        return self._run(lambda connection: _changed(connection, _DELETE, (key, now)) == 1)
+        return self._run(_changed, _DELETE, (key, now)) == 1
 
     def exists(self, key: bytes) -> bool:
         """Tell whether *key* is there."""
         check_bytes(key)
         now = self._now()
-        return self._run(lambda connection: bool(_rows(connection, _END, (key, now))))
+        return bool(self._run(_rows, _END, (key, now)))
 
     def mget(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the values of *keys*, in their order, all as of one moment."""
@@ -157,7 +158,7 @@ class DiskKV(KVClient, ForkAware):
         """Return the seconds that *key* has left."""
         check_bytes(key)
         now = self._now()
-        rows = self._run(lambda connection: _rows(connection, _END, (key, now)))
+        rows = self._run(_rows, _END, (key, now))
         return rows[0][0] - now if rows and isinstance(rows[0][0], float) else None
 
     def expire(self, key: bytes, ttl: float) -> bool:
@@ -166,12 +167,12 @@ class DiskKV(KVClient, ForkAware):
         check_ttl(ttl)
         now = self._now()
         change = (key, now, _end(now, ttl))
-        return self._run(lambda connection: _changed(connection, _EXPIRE, change) == 1)
+        return self._run(_changed, _EXPIRE, change) == 1
 
     def set_nx(self, key: bytes, value: bytes, *, ttl: float | None = None) -> bool:
         """Store *value* only where *key* is not there; among all processes one is told ``True``."""
         row = self._row(key, value, ttl)
-        return self._run(lambda connection: _changed(connection, _PUT_WHERE_FREE, row) == 1)
+        return self._run(_changed, _PUT_WHERE_FREE, row) == 1
 
     def incr(self, key: bytes, *, ttl: float | None = None) -> int:
         """Add one to the counter *key* and return it; a new one gets *ttl* in the same commit."""
@@ -203,7 +204,7 @@ class DiskKV(KVClient, ForkAware):
         now = self._now()
         removed = 0
         while True:
-            some = self._run(lambda connection: _changed(connection, _PURGE, (now, _PAGE)))
+            some = self._run(_changed, _PURGE, (now, _PAGE))
             removed += some
             if some < _PAGE:
                 return removed
@@ -245,8 +246,7 @@ class DiskKV(KVClient, ForkAware):
             keys = self._page(_NEXT_KEYS, keys[-1])
 
     def _page(self, statement: str, first: bytes) -> list[bytes]:
-        values = (first, self._now(), _PAGE)
-        rows = self._run(lambda connection: _rows(connection, statement, values))
+        rows = self._run(_rows, statement, (first, self._now(), _PAGE))
         return [self._disk.get(key, True) for (key,) in rows]
 
     def _own_lock(self) -> threading.RLock:
@@ -257,20 +257,24 @@ class DiskKV(KVClient, ForkAware):
             self._process = os.getpid()
         return self._lock
 
-    def _run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+    def _run(
+        self, work: Callable[[sqlite3.Connection, *Values], Result], *values: *Values
+    ) -> Result:
         """Run *work* until the file's lock is free, and once more on a new store after damage."""
-        give_up = time.monotonic() + _BUSY_SECONDS
+        give_up = 0.0
         mended = False
         while True:
             with self._own_lock():
                 if not self._connected:
                     raise AuthNotConnectedError("The KV store is not connected: call connect()")
                 try:
-                    return work(self._store.connection())
+                    return work(self._store.connection(), *values)
                 except sqlite3.Error as error:
                     if not is_busy(error):
                         self._recover(error, mended)
                         mended = True
+                    elif not give_up:
+                        give_up = time.monotonic() + _BUSY_SECONDS
                     elif time.monotonic() > give_up:
                         raise self._unavailable(error) from error
                 except OSError as error:

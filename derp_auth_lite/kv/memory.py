@@ -13,6 +13,8 @@ from .base import KVClient
 
 __all__ = ["MemoryKV"]
 
+_FEW = 64
+
 
 class MemoryKV(KVClient, ForkAware):
     """A store for tests, scripts and single processes; it is empty at each start.
@@ -25,7 +27,7 @@ class MemoryKV(KVClient, ForkAware):
         self._clock = clock
         self._lock = threading.Lock()
         self._entries: dict[bytes, tuple[bytes, float | None]] = {}
-        self._writes = 0
+        self._clear_at = _FEW
         super().__init__()
 
     def __repr__(self) -> str:
@@ -170,13 +172,12 @@ class MemoryKV(KVClient, ForkAware):
             self._entries.pop(key, None)
             return
         self._entries[key] = (value, None if ttl is None else now + ttl)
-        self._writes += 1
-        if self._writes > len(self._entries):
+        if len(self._entries) > self._clear_at:
             self._clear_away(now)
 
     def _clear_away(self, now: float) -> int:
         dead = [key for key, (_, end) in self._entries.items() if end is not None and end <= now]
         for key in dead:
             del self._entries[key]
-        self._writes = 0
+        self._clear_at = 2 * len(self._entries) + _FEW
         return len(dead)

@@ -221,10 +221,11 @@ def _client(url: str, connect_timeout: float, timeout: float) -> Any:
         raise ConfigError(
             "A Redis or Valkey server needs the package redis: pip install derp_auth_lite[redis]"
         ) from error
+    scheme, separator, rest = url.partition("://")
     parse_url: Any = connection.parse_url  # not typed
     options: dict[str, Any] = {"socket_connect_timeout": connect_timeout, "socket_timeout": timeout}
     try:
-        options |= parse_url(re.sub("^valkey(s?)://", r"redis\1://", url, flags=re.IGNORECASE))
+        options |= parse_url(scheme.lower().replace("valkey", "redis") + separator + rest)
         # Its own retries would repeat a count.
         options |= {"decode_responses": False, "protocol": 2, "retry": Retry(NoBackoff(), 0)}
         options |= {"retry_on_timeout": False, "retry_on_error": []}
