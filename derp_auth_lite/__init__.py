@@ -63,6 +63,7 @@ from .models import (
     OrgMemberInfo,
     SessionInfo,
     TokenPair,
+    UndeliveredMail,
     UserInfo,
 )
 
@@ -121,6 +122,7 @@ __all__ = [
     "SignupDisabledError",
     "SupabaseConfig",
     "TokenPair",
+    "UndeliveredMail",
     "UserDisabledError",
     "UserInfo",
     "UserNotFoundError",

@@ -139,7 +139,6 @@ class OutboxMail(_Table):
     last_error = peewee.TextField(null=True)
     created_at = UTCDateTimeField()
     due_at = UTCDateTimeField(null=True)
-    leased_until = UTCDateTimeField(null=True)
     lease = peewee.TextField(null=True)
     expires_at = UTCDateTimeField()
     failed_at = UTCDateTimeField(null=True)

@@ -21,6 +21,7 @@ __all__ = [
     "OrgMemberInfo",
     "SessionInfo",
     "TokenPair",
+    "UndeliveredMail",
     "UserInfo",
 ]
 
@@ -133,3 +134,16 @@ class CursorResult(Generic[T]):
     data: list[T] = field(default_factory=list)
     has_more: bool
     next_cursor: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UndeliveredMail:
+    """A mail that was given up: ``reason`` says why, ``attempts`` how often it was tried."""
+
+    id: str
+    kind: str
+    email: str
+    attempts: int
+    reason: str | None
+    created_at: datetime
+    failed_at: datetime

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ._addresses import normalize_email
 from ._clock import Clock, utc_now
 from ._keys import KeyRing
+from ._local.delivery import Delivery
 from ._local.events import FAILURE, Events
+from ._local.mail_worker import MailWorker
 from ._local.orgs import LocalOrgAuthClient
+from ._local.outbox import Outbox
 from ._migrations import migrate
 from ._native.accounts import DEFAULT_ROLE, Accounts
+from ._native.mail import (
+    CONFIRMATION,
+    EMAIL_CHANGE,
+    EMAIL_CHANGED,
+    MAGIC_LINK,
+    PASSWORD_CHANGED,
+    RECOVERY,
+    AccountMail,
+    mail_lifetimes,
+)
+from ._native.one_time import Claim, OneTimeTokens
 from ._native.profiles import ADMIN_FIELDS, profile_changes
+from ._native.redemptions import Redemptions
 from ._native.refresh_tokens import RefreshTokens
 from ._native.sessions import Sessions, in_steps
 from ._pages import FROM_NEWEST, Cursors, bounds, page_size
@@ -21,6 +38,7 @@ from ._request import Caller, bearer_token, caller_of
 from .config import NativeAuthConfig
 from .exceptions import (
     AuthNotConnectedError,
+    ConfigError,
     ConfirmationURLMissingError,
     EmailNotConfirmedError,
     InvalidCredentialsError,
@@ -31,7 +49,15 @@ from .exceptions import (
     UserNotFoundError,
 )
 from .jwt import AccessClaims, AccessTokens, TokenPair
-from .models import AuthRequest, AuthResult, CursorResult, Id, SessionInfo, UserInfo
+from .models import (
+    AuthRequest,
+    AuthResult,
+    CursorResult,
+    Id,
+    SessionInfo,
+    UndeliveredMail,
+    UserInfo,
+)
 from .orm import DatabaseEngine
 from .password import Argon2Hasher, PasswordHasher, check_password
 
@@ -40,6 +66,9 @@ if TYPE_CHECKING:
     from .kv.base import KVClient
 
 __all__ = ["NativeAuthClient"]
+
+_SUBJECTS = {CONFIRMATION: "Confirm your email address", RECOVERY: "Reset your password"}
+"""The interface's defaults, which are the subjects of the shipped templates too."""
 
 
 class NativeAuthClient(LocalOrgAuthClient):
@@ -52,6 +81,8 @@ class NativeAuthClient(LocalOrgAuthClient):
     Args:
         clock: Where time comes from; the engine and the KV store should have the same one.
         hasher: Hashes passwords; by default Argon2id with the configured profile.
+        mail_worker: Send mails in a thread of this process. Without it they wait until somebody
+            calls :meth:`deliver_mail`, such as a cron job or a test.
     """
 
     def __init__(
@@ -60,6 +91,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         *,
         clock: Clock = utc_now,
         hasher: PasswordHasher | None = None,
+        mail_worker: bool = True,
     ) -> None:
         jwt = config.jwt
         self._config = config
@@ -70,9 +102,11 @@ class NativeAuthClient(LocalOrgAuthClient):
         self._cursors = Cursors(self._keys)
         self._hasher = hasher or Argon2Hasher(config.password.hash_profile)
         self._stateless = jwt.verify == "stateless"
-        self.set_db(None)
         self._kv_client: KVClient | None = None
         self._email_client: EmailClient | None = None
+        self._automatic_mail = mail_worker
+        self._worker: MailWorker | None = None
+        self.set_db(None)
 
     # Wiring
 
@@ -89,14 +123,38 @@ class NativeAuthClient(LocalOrgAuthClient):
         )
         self._events = Events(self._db)
         self._use_org_stores(self._db)
+        self._redemptions = Redemptions(self._db, self._accounts, self._sessions)
+        self._outbox = Outbox(self._db, mail_lifetimes(self._config))
+        self._wire_mail()
 
     def set_kv(self, kv: KVClient | None) -> None:
         """Set the KV store."""
         self._kv_client = kv
+        self._wire_mail()
 
     def set_email(self, email_client: EmailClient | None) -> None:
         """Set the email client."""
         self._email_client = email_client
+        self._wire_mail()
+
+    def _resume_mail(self) -> None:
+        """Begin with a worker of this connection, and with what an earlier one left."""
+        self._wire_mail()
+        if self._outbox.next_due() is not None:
+            self._wake_worker()
+
+    def _wire_mail(self) -> None:
+        """Put together what needs more than one of database, KV store and email client."""
+        self._one_time = OneTimeTokens(
+            self._kv_client, self._keys, clock=self._clock, prefix=self._config.cache_prefix
+        )
+        if self._worker is not None:
+            self._worker.stop(0)
+        self._delivery = self._worker = None
+        if self._email_client is not None:
+            resolve = AccountMail(self._accounts, self._one_time, self._config)
+            self._delivery = Delivery(self._outbox, self._events, self._email_client, resolve)
+            self._worker = MailWorker(self._delivery, automatic=self._automatic_mail)
 
     def connect(self) -> None:
         """Open the database, bring its schema up to date, and open the KV store.
@@ -112,12 +170,15 @@ class NativeAuthClient(LocalOrgAuthClient):
             migrate(self._db)
             if self._kv_client is not None:
                 self._kv_client.connect()
+            self._resume_mail()
         except BaseException:
             self.disconnect()
             raise
 
     def disconnect(self) -> None:
-        """Close what ``connect`` opened."""
+        """Close what ``connect`` opened; waits up to five seconds for mails to be sent."""
+        if self._worker is not None:
+            self._worker.stop()
         if self._kv_client is not None:
             self._kv_client.disconnect()
         self._db.disconnect()
@@ -180,8 +241,9 @@ class NativeAuthClient(LocalOrgAuthClient):
             PasswordValidationError: The password does not meet the policy.
         """
         address = normalize_email(email)
-        profile = profile_changes({"role": role, "is_superuser": is_superuser, **kwargs},
-                                  ADMIN_FIELDS - {"is_active"})
+        profile = profile_changes(
+            {"role": role, "is_superuser": is_superuser, **kwargs}, ADMIN_FIELDS - {"is_active"}
+        )
         hashed = None if password is None else self._new_hash(password, address)
         with self._db.transaction():
             user = self._accounts.create(
@@ -193,12 +255,11 @@ class NativeAuthClient(LocalOrgAuthClient):
             self._events.record("user_created", user_id=user.id)
         return user.info()
 
-    def update_user(
-        self, *, user_id: Id, email: str | None = None, **kwargs: Any
-    ) -> UserInfo:
+    def update_user(self, *, user_id: Id, email: str | None = None, **kwargs: Any) -> UserInfo:
         """Change an account on an administrator's word.
 
-        A changed address is unconfirmed again, and links that were mailed for the old one die.
+        A changed address is unconfirmed again, links that were mailed for the old one die, and a
+        notice goes there.
         Disabling (``is_active=False``) ends the user's sessions.
 
         Args:
@@ -214,9 +275,12 @@ class NativeAuthClient(LocalOrgAuthClient):
         if email is not None:
             changes["email"] = normalize_email(email)
         with self._db.transaction():
+            before = self._user(user_id) if email is not None else None
             user = self._accounts.update(self._known_id(user_id), changes)
             if user is None:
                 raise UserNotFoundError
+            if before is not None and before.email != user.email:
+                self._notify(EMAIL_CHANGED, before, new_email=user.email)
             if not user.is_active:
                 self._sessions.end_all(str(user.id))
             self._events.record(
@@ -256,7 +320,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         ip_address: str | None = None,
         **kwargs: Any,
     ) -> AuthResult:
-        """Register a user; with confirmation on, nobody is signed in before the mail's link is used.
+        """Register a user; with confirmation on, nobody is signed in before the link is used.
 
         Args:
             confirmation_url: The page that confirms; the mail's link is this with ``token`` added.
@@ -266,6 +330,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         Raises:
             SignupDisabledError: Signing up is turned off.
             ConfirmationURLMissingError: Confirmation is on and *confirmation_url* was left out.
+            ConfigError: Confirmation is on and no mail can be sent.
             InvalidEmailError: *email* is no address.
             PasswordValidationError: The password does not meet the policy.
             EmailAlreadyExistsError: An account with this address exists.
@@ -285,7 +350,11 @@ class NativeAuthClient(LocalOrgAuthClient):
             )
             self._events.record("sign_up", user_id=user.id, caller=caller)
             session = None if confirm_first else self._open_session(user, caller)
-        return AuthResult(user=user.info(), tokens=None if session is None else self._tokens(session))
+            if confirm_first:
+                self._post(CONFIRMATION, address, confirmation_url, confirmation_subject)
+        return AuthResult(
+            user=user.info(), tokens=None if session is None else self._tokens(session)
+        )
 
     def sign_in_with_password(
         self,
@@ -337,7 +406,8 @@ class NativeAuthClient(LocalOrgAuthClient):
     ) -> UserInfo:
         """Set a new password on the word of somebody who knows the present one.
 
-        Every other session of the user ends, and every link that was mailed before dies.
+        Every other session of the user ends, every link that was mailed before dies, and a notice
+        is mailed.
 
         Args:
             session_id: The session that asks; it alone goes on.
@@ -347,14 +417,9 @@ class NativeAuthClient(LocalOrgAuthClient):
             InvalidCredentialsError: *current_password* is wrong.
             PasswordValidationError: The new password does not meet the policy.
         """
-        self._db.refuse_foreign_transaction()
         caller = self._caller(request)
         user = self._user(user_id)
-        if not self._hasher.verify_or_dummy(current_password, user.password_hash):
-            self._events.record(
-                "password_change", FAILURE, user_id=user.id, reason="wrong_password", caller=caller
-            )
-            raise InvalidCredentialsError("The current password is wrong")
+        self._require_password(user, current_password, "password_change", caller)
         hashed = self._new_hash(new_password, user.email)
         with self._db.transaction(own=True):
             changed = self._accounts.set_password(user, hashed)
@@ -362,7 +427,266 @@ class NativeAuthClient(LocalOrgAuthClient):
                 raise InvalidCredentialsError("The account changed meanwhile: try again")
             self._sessions.end_all(str(user.id), keep=session_id)
             self._events.record("password_change", user_id=user.id, caller=caller)
+            self._notify(PASSWORD_CHANGED, changed)
         return changed.info()
+
+    # Links that are mailed
+
+    def confirm_email(self, token: str, *, request: AuthRequest | None = None) -> UserInfo:
+        """Take an address for proved, with the token of a confirmation link, which is spent by it.
+
+        Password, sessions and identities stay as they are; every other link of the account dies.
+
+        Raises:
+            InvalidTokenError: The token is unknown, expired or spent; or the account's address or
+                password has changed, or it is disabled.
+            RuntimeError: Called inside a transaction of the application.
+        """
+        caller = self._caller(request)
+        claim = self._claim(CONFIRMATION, token, "confirm_email", caller)
+        with self._db.transaction(own=True):
+            user = self._redemptions.confirm(claim)
+            if user is not None:
+                self._events.record("confirm_email", user_id=user.id, caller=caller)
+        return self._redeemed(user, token, claim, "confirm_email", caller).info()
+
+    def resend_confirmation_email(
+        self,
+        *,
+        email: str,
+        confirmation_url: str,
+        confirmation_subject: str = "Confirm your email address",
+        request: AuthRequest | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Mail another confirmation link; an address that needs none gets none.
+
+        Takes as long, and says as little, whether or not the address has an account.
+
+        Args:
+            confirmation_url: The page that calls :meth:`confirm_email`, as for :meth:`sign_up`.
+            **kwargs: Variables for the mail's template.
+
+        Raises:
+            InvalidEmailError: *email* is no address.
+            ConfigError: No mail can be sent.
+            TypeError: A variable has a name of the library's own, or is no JSON.
+            ValueError: *confirmation_url* is no link that a mail may hold.
+        """
+        subject = confirmation_subject
+        self._request_mail(CONFIRMATION, email, confirmation_url, request, subject, kwargs)
+
+    def request_password_recovery(
+        self,
+        *,
+        email: str,
+        recovery_url: str,
+        recovery_subject: str = "Reset your password",
+        request: AuthRequest | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Mail a link for a new password, if the address has an account.
+
+        Takes as long, and says as little, whether or not it has one: that is found out when the
+        mail is sent (OWASP ASVS 5.0, 6.3.8).
+
+        Args:
+            recovery_url: The page that calls :meth:`reset_password`; the link is this with
+                ``token`` added.
+            **kwargs: Variables for the mail's template.
+
+        Raises:
+            InvalidEmailError: *email* is no address.
+            ConfigError: No mail can be sent.
+            TypeError: A variable has a name of the library's own, or is no JSON.
+            ValueError: *recovery_url* is no link that a mail may hold.
+        """
+        self._request_mail(RECOVERY, email, recovery_url, request, recovery_subject, kwargs)
+
+    def reset_password(
+        self, token: str, new_password: str, *, request: AuthRequest | None = None
+    ) -> UserInfo:
+        """Set a new password with the token of a recovery link, which is spent by it.
+
+        All sessions and all other links of the account end, its address is proved, and a notice is
+        mailed. Where the address had not been proved, sign-ins by provider are dropped too: they
+        may be somebody else's. Nobody is signed in (OWASP ASVS 5.0, 6.4.3).
+
+        Raises:
+            InvalidTokenError: As :meth:`confirm_email`.
+            PasswordValidationError: The password does not meet the policy; the token stays good.
+            RuntimeError: Called inside a transaction of the application.
+        """
+        caller = self._caller(request)
+        claim = self._claim(RECOVERY, token, "password_reset", caller)
+        hashed = self._new_hash(new_password, claim.email)
+        with self._db.transaction(own=True):
+            user = self._redemptions.reset(claim, hashed)
+            if user is not None:
+                self._events.record("password_reset", user_id=user.id, caller=caller)
+                self._notify(PASSWORD_CHANGED, user)
+        return self._redeemed(user, token, claim, "password_reset", caller).info()
+
+    def sign_in_with_magic_link(
+        self, *, email: str, magic_link_url: str, request: AuthRequest | None = None
+    ) -> None:
+        """Mail a link that signs in once; for an address without an account it makes one.
+
+        It makes one only while signing up is allowed. Takes as long, and says as little, whether or
+        not the address has an account. Nothing of the account changes before the link is used.
+
+        Args:
+            magic_link_url: The page that calls :meth:`verify_magic_link`; the link is this with
+                ``token`` added. Mail scanners open links: let the page wait for a click.
+
+        Raises:
+            InvalidEmailError: *email* is no address.
+            ConfigError: No mail can be sent.
+            ValueError: Magic links are not enabled, or *magic_link_url* is no link that a mail may
+                hold.
+        """
+        if not self._config.enable_magic_link:
+            raise ValueError("magic links are off: set NativeAuthConfig.enable_magic_link")
+        self._request_mail(MAGIC_LINK, email, magic_link_url, request)
+
+    def verify_magic_link(
+        self,
+        token: str,
+        *,
+        user_agent: str | None = None,
+        ip_address: str | None = None,
+        request: AuthRequest | None = None,
+    ) -> AuthResult:
+        """Begin a session with the token of a magic link, which is spent by it.
+
+        The link proves its address. An account whose address had not been proved loses password,
+        sessions and sign-ins by provider, which somebody else may have given it.
+
+        Raises:
+            InvalidTokenError: As :meth:`confirm_email`; or signing up, or magic links, were turned
+                off.
+            RuntimeError: Called inside a transaction of the application.
+        """
+        caller = self._caller(request, user_agent, ip_address)
+        claim = self._claim(MAGIC_LINK, token, "sign_in", caller)
+        with self._db.transaction(own=True):
+            user = self._redemptions.enter(claim) if self._may_enter(claim) else None
+            session = None if user is None else self._open_session(user, caller)
+            if user is not None and session is not None:
+                self._events.record(
+                    "sign_in",
+                    user_id=user.id,
+                    session_id=session.id,
+                    caller=caller,
+                    details={"method": MAGIC_LINK, "new_user": claim.user_id is None},
+                )
+        user = self._redeemed(user, token, claim, "sign_in", caller)
+        assert session is not None
+        return AuthResult(user=user.info(), tokens=self._tokens(session))
+
+    def request_email_change(
+        self,
+        *,
+        user_id: Id,
+        new_email: str,
+        confirm_url: str,
+        subject: str | None = None,
+        current_password: str | None = None,
+        request: AuthRequest | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Mail a link to a new address of the user's; nothing changes before it is used.
+
+        Args:
+            user_id: From an authenticated session.
+            confirm_url: The page that calls :meth:`confirm_email_change`; the link is this with
+                ``token`` added.
+            subject: In place of the mail's own.
+            current_password: Is verified where it is given. Ask for it unless the user signed in
+                just now: whoever has the address has the account (OWASP ASVS 5.0, 7.5.1).
+            **kwargs: Variables for the mail's template.
+
+        Raises:
+            UserNotFoundError: There is no such user.
+            InvalidEmailError: *new_email* is no address.
+            InvalidCredentialsError: *current_password* is wrong.
+            ConfigError: No mail can be sent.
+            TypeError: A variable has a name of the library's own, or is no JSON.
+            ValueError: *confirm_url* is no link that a mail may hold.
+        """
+        address = normalize_email(new_email)
+        caller = self._caller(request)
+        user = self._user(user_id)
+        if current_password is not None:
+            self._require_password(user, current_password, "email_change", caller)
+        about = {"user_id": str(user.id), "stamp": user.token_stamp}
+        with self._db.transaction():
+            self._post(EMAIL_CHANGE, address, confirm_url, subject, kwargs, about)
+            self._events.record("email_change_requested", user_id=user.id, caller=caller)
+
+    def confirm_email_change(self, token: str, *, request: AuthRequest | None = None) -> UserInfo:
+        """Give the account the address that the token's mail went to; the token is spent by it.
+
+        The new address is proved, every other link of the account dies, and a notice goes to the
+        old address. Sessions go on, since the password is the same.
+
+        Raises:
+            InvalidTokenError: As :meth:`confirm_email`.
+            EmailAlreadyExistsError: Another account has the address by now; nothing was changed.
+            RuntimeError: Called inside a transaction of the application.
+        """
+        caller = self._caller(request)
+        claim = self._claim(EMAIL_CHANGE, token, "email_change", caller)
+        with self._db.transaction(own=True):
+            user = self._redemptions.move(claim)
+            if user is not None:
+                self._events.record("email_change", user_id=user.id, caller=caller)
+                self._notify(EMAIL_CHANGED, user._replace(email=claim.email), new_email=user.email)
+        return self._redeemed(user, token, claim, "email_change", caller).info()
+
+    # The outbox
+
+    def deliver_mail(self, *, timeout: float | None = None) -> int:
+        """Send what waits, now and in the caller's thread; return how many mails were taken.
+
+        Mails that wait for their next attempt are tried too, each once. For scripts, cron jobs and
+        tests; otherwise a thread of the client does it.
+
+        Args:
+            timeout: Begin no more after that many seconds. One that is being sent is finished,
+                which takes a minute at the most.
+
+        Raises:
+            AuthBackendError: The database failed.
+            ConfigError: No mail can be sent.
+            RuntimeError: Called inside a transaction of the application.
+        """
+        self._db.refuse_foreign_transaction()
+        until = None if timeout is None else time.monotonic() + timeout
+        self._require_mail()
+        assert self._delivery is not None
+        self._outbox.hurry()
+        return self._delivery.send_due(until)
+
+    def list_undelivered_mail(
+        self, *, limit: int | None = None, offset: int | None = None
+    ) -> list[UndeliveredMail]:
+        """Return the mails that were given up, newest first; each was an event ``mail_failed``.
+
+        They are kept for 30 days. An administrator's call.
+        """
+        return self._outbox.undelivered(**bounds(limit, offset))
+
+    def retry_mail(self, mail_id: Id) -> bool:
+        """Try a mail that was given up once more; ``False`` where there is none.
+
+        It gets a fresh link and as much time as at first. An administrator's call.
+        """
+        key = as_id(mail_id)
+        if key is None or not self._outbox.retry(key):
+            return False
+        self._db.after_commit(self._wake_worker)
+        return True
 
     # Sessions and tokens
 
@@ -388,9 +712,7 @@ class NativeAuthClient(LocalOrgAuthClient):
             return None
         return session.info(claims.expires_at)
 
-    def refresh_token(
-        self, refresh_token: str, *, request: AuthRequest | None = None
-    ) -> TokenPair:
+    def refresh_token(self, refresh_token: str, *, request: AuthRequest | None = None) -> TokenPair:
         """Exchange a refresh token for a new pair; the old one is spent.
 
         Within ten seconds the spent one is answered with the present pair again, for a lost answer
@@ -497,7 +819,7 @@ class NativeAuthClient(LocalOrgAuthClient):
 
         Sign-ins remove a few each time; call this from a nightly job where there are many.
         """
-        removed = in_steps(self._sessions.purge)
+        removed = in_steps(self._sessions.purge) + in_steps(self._outbox.purge)
         return removed + (self._kv_client.purge() if self._kv_client is not None else 0)
 
     # Steps
@@ -545,6 +867,99 @@ class NativeAuthClient(LocalOrgAuthClient):
             raise SignupDisabledError
         if self._config.enable_confirmation and confirmation_url is None:
             raise ConfirmationURLMissingError
+        if self._config.enable_confirmation:
+            self._require_mail()
+
+    def _require_password(
+        self, user: UserRecord, password: str, action: str, caller: Caller
+    ) -> None:
+        self._db.refuse_foreign_transaction()
+        if not self._hasher.verify_or_dummy(password, user.password_hash):
+            self._events.record(
+                action, FAILURE, user_id=user.id, reason="wrong_password", caller=caller
+            )
+            raise InvalidCredentialsError("The current password is wrong")
+
+    def _require_mail(self, *, with_link: bool = True) -> EmailClient:
+        if self._email_client is None:
+            raise ConfigError("No mail can be sent: pass email= to open_auth, or call set_email()")
+        if with_link and self._kv_client is None:
+            raise ConfigError("No link can be mailed: pass kv= to open_auth, or call set_kv()")
+        return self._email_client
+
+    def _request_mail(
+        self,
+        kind: str,
+        email: str,
+        url: str,
+        request: AuthRequest | None,
+        subject: str | None = None,
+        variables: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write down that somebody asked for a link, and look nothing up: time tells nothing."""
+        address = normalize_email(email)
+        hashed = self._keys.mac("email address", address.encode()).hex()
+        with self._db.transaction():
+            self._post(kind, address, url, subject, variables)
+            self._events.record(
+                f"{kind}_requested", address_hash=hashed, caller=self._caller(request)
+            )
+
+    def _post(
+        self,
+        kind: str,
+        email: str,
+        url: str | None = None,
+        subject: str | None = None,
+        variables: Mapping[str, Any] | None = None,
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Put a mail into the outbox, to be sent after the commit."""
+        self._outbox.add(
+            kind,
+            email,
+            message_id=self._require_mail(with_link=url is not None).new_message_id(),
+            base_url=url,
+            # Unless the caller wants another, the mail's own template has the word.
+            subject=None if subject == _SUBJECTS.get(kind) else subject,
+            variables=variables,
+            about=about,
+        )
+        self._db.after_commit(self._wake_worker)
+
+    def _notify(self, kind: str, user: UserRecord, **about: Any) -> None:
+        """Tell a user what happened to the account, where mail can be sent."""
+        if self._email_client is not None:
+            self._post(kind, user.email, about={"first_name": user.first_name, **about})
+
+    def _wake_worker(self) -> None:
+        if self._worker is not None:
+            self._worker.wake()
+
+    def _claim(self, purpose: str, token: str, action: str, caller: Caller) -> Claim:
+        """Return what a one-time token stands for; that spends nothing."""
+        self._db.refuse_foreign_transaction()
+        claim = self._one_time.read(purpose, token)
+        if claim is None:
+            self._events.record(action, FAILURE, reason="unknown_token", caller=caller)
+            raise InvalidTokenError
+        return claim
+
+    def _may_enter(self, claim: Claim) -> bool:
+        is_known = claim.user_id is not None
+        return self._config.enable_magic_link and (is_known or self._config.enable_signup)
+
+    def _redeemed(
+        self, user: UserRecord | None, token: str, claim: Claim, action: str, caller: Caller
+    ) -> UserRecord:
+        """Forget a token that was spent; refuse it where somebody was faster."""
+        if user is None:
+            self._events.record(
+                action, FAILURE, user_id=claim.user_id, reason="spent_token", caller=caller
+            )
+            raise InvalidTokenError
+        self._one_time.forget(token)
+        return user
 
     def _new_hash(self, password: str, email: str) -> str:
         local, _, _ = email.partition("@")

@@ -53,10 +53,11 @@ def native_client(
     *,
     kv: KVClient | None = None,
     email: EmailClient | None = None,
+    mail_worker: bool = False,
     **settings: Any,
 ) -> NativeAuthClient:
-    """Return a client that is not yet connected."""
-    client = NativeAuthClient(native_config(**settings), clock=clock)
+    """Return a client that is not yet connected; its mails wait for ``deliver_mail()``."""
+    client = NativeAuthClient(native_config(**settings), clock=clock, mail_worker=mail_worker)
     client.set_db(DatabaseEngine(database, clock=clock))
     client.set_kv(kv or MemoryKV(clock=clock))
     client.set_email(email or EmailClient.in_memory(clock=clock))

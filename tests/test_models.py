@@ -20,6 +20,7 @@ from derp_auth_lite.models import (
     OrgInfo,
     OrgMemberInfo,
     SessionInfo,
+    UndeliveredMail,
     UserInfo,
 )
 
@@ -46,6 +47,9 @@ RECORDS = [
     TOKENS,
     OrgInfo(id="o", name="Acme", slug="acme", metadata={}, created_at=NOW, updated_at=NOW),
     OrgMemberInfo(org_id="o", user_id="u", role="owner", created_at=NOW, updated_at=NOW),
+    UndeliveredMail(
+        id="m", kind="recovery", email="a", attempts=2, reason="r", created_at=NOW, failed_at=NOW
+    ),
     CursorResult(data=[USER], has_more=True, next_cursor="c"),
 ]
 NAMES = {
@@ -56,6 +60,7 @@ NAMES = {
     TokenPair: "access_token refresh_token token_type expires_in expires_at",
     OrgInfo: "id name slug metadata created_at updated_at",
     OrgMemberInfo: "org_id user_id role created_at updated_at",
+    UndeliveredMail: "id kind email attempts reason created_at failed_at",
     CursorResult: "data has_more next_cursor",
 }
 

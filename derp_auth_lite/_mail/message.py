@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from email.message import Message
     from email.mime.text import MIMEText
 
-__all__ = ["KIND_HEADER", "Content", "Sender", "build", "mailbox", "to_bytes"]
+__all__ = ["KIND_HEADER", "Content", "Sender", "build", "mailbox", "one_line", "to_bytes"]
 
 KIND_HEADER = "X-Mail-Kind"
 _MAX_LINE = 900  # RFC 5322, section 2.1.1, allows 998
@@ -53,7 +53,7 @@ class Sender:
         name, address = found[0] if len(found) == 1 else ("", "")
         try:
             self.address = mailbox(address)
-            self.name = _one_line(name or site_name, "name of the sender")
+            self.name = one_line(name or site_name, "name of the sender")
         except EmailSendError as error:
             raise ConfigError(
                 "EmailConfig.from_email must be one address, alone or as Name <address>"
@@ -102,12 +102,12 @@ def build(
     message = MIMEMultipart("alternative")
     message["From"] = _named(sender.name, sender.address)
     message["To"] = mailbox(to_email)
-    message["Subject"] = _encoded(_one_line(content.subject, "subject"), "Subject")
+    message["Subject"] = _encoded(one_line(content.subject, "subject"), "Subject")
     message["Date"] = format_datetime(date)
     message["Message-ID"] = _checked_id(message_id)
     message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "All"
-    message[KIND_HEADER] = _one_line(kind, "name of the template")
+    message[KIND_HEADER] = one_line(kind, "name of the template")
     message.attach(_part(content.text, "plain"))
     message.attach(_part(content.html, "html"))
     return message
@@ -148,7 +148,7 @@ def _encoded(text: str, header: str) -> str:
     return Header(text, "utf-8", header_name=header).encode()
 
 
-def _one_line(value: str, what: str) -> str:
+def one_line(value: str, what: str) -> str:
     if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in value):
         raise EmailSendError(f"The {what} holds a line break or a control", permanent=True)
     return value

@@ -118,7 +118,6 @@ def up(migrator: Any, db: Any) -> None:
         last_error = TextField(null=True)
         created_at = UTCDateTimeField()
         due_at = UTCDateTimeField(null=True)
-        leased_until = UTCDateTimeField(null=True)
         lease = TextField(null=True)
         expires_at = UTCDateTimeField()
         failed_at = UTCDateTimeField(null=True)
