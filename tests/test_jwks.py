@@ -164,6 +164,12 @@ class TestKeys:
         service.advance(600)
         assert jwks.key(None, "RS256") is None
 
+    @pytest.mark.parametrize("alg", ["HS256", "none", "", "RS256 "])
+    def test_an_algorithm_that_is_not_taken_costs_no_fetch(self, jwks, server, alg):
+        """Nothing is asked about a token whose algorithm is refused anyway."""
+        assert jwks.key("r", alg) is None
+        assert server.calls == []
+
     @pytest.mark.parametrize("body", [{}, {"keys": None}, {"keys": "x"}, {"keys": []}])
     def test_a_set_without_keys_has_none(self, service, body):
         """An empty set, as a project that signs with HS256 has it, is no failure."""
@@ -518,6 +524,10 @@ class TestForgery:
     def test_a_malformed_token_is_refused(self, mangle):
         """Padding, stray characters, missing and extra parts are refused before any decoding."""
         refused(mangle(sign(CLAIMS, rsa_key())))
+
+    def test_a_very_long_token_is_refused(self):
+        """A token of more than 16 KiB is refused, were it signed."""
+        assert "three parts" in refused(sign({**CLAIMS, "x": "a" * 16_384}, rsa_key()))
 
     @pytest.mark.parametrize(
         "payload", [b"[]", b"null", b"{", b"\xff", b'{"exp": NaN}', b'{"sub": "\\ud800"}']

@@ -92,6 +92,12 @@ class TestTamperedTokens:
         with pytest.raises(InvalidCredentialsError):
             authenticate(provider)
 
+    def test_an_empty_nonce_is_no_nonce(self, provider, server):
+        """A caller who lost its nonce is refused, even by a token that has an empty one."""
+        server.claims = {"nonce": ""}
+        with pytest.raises(InvalidCredentialsError):
+            authenticate(provider, nonce="")
+
     @pytest.mark.parametrize("value", ["", None, 7, ...])
     def test_sub(self, provider, server, value):
         """A token about nobody is refused."""

@@ -22,7 +22,6 @@ __all__ = ["JWKS", "require_cryptography"]
 logger = logging.getLogger("derp_auth_lite.jwks")
 
 _EC_ALGORITHMS = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
-_EC_COORDINATE_BYTES = {"P-256": 32, "P-384": 48, "P-521": 66}
 _RSA_BITS = range(2048, 8193)  # RFC 7518, section 3.3, and a bound on the work that a key makes
 _MAX_KEYS = 100
 
@@ -61,7 +60,7 @@ class JWKS:
         require_cryptography(extra)
         self._url = url
         self._http = http
-        self._algorithms = frozenset(algorithms) & frozenset(ASYMMETRIC_ALGORITHMS)
+        self._algorithms = frozenset(algorithms)
         self._remembered = Remembered(
             self._fetch,
             clock=clock,
@@ -168,8 +167,6 @@ def _ec_key(entry: Mapping[str, Any]) -> EllipticCurvePublicKey:
         "P-384": ec.SECP384R1(),
         "P-521": ec.SECP521R1(),
     }
-    x, y = decode(entry["x"]), decode(entry["y"])
-    if {len(x), len(y)} != {_EC_COORDINATE_BYTES[entry["crv"]]}:
-        raise ValueError("a coordinate has the wrong length")
     curve = curves[entry["crv"]]
-    return ec.EllipticCurvePublicNumbers(int.from_bytes(x), int.from_bytes(y), curve).public_key()
+    x, y = (int.from_bytes(decode(entry[name])) for name in ("x", "y"))
+    return ec.EllipticCurvePublicNumbers(x, y, curve).public_key()

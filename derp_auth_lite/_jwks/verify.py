@@ -92,7 +92,7 @@ def _signed_claims(token: str, keys: KeySource, algorithms: Collection[str]) -> 
         ValueError: The token is malformed, or no allowed key made its signature.
     """
     if len(token) > _MAX_CHARACTERS or token.count(".") != 2:
-        raise ValueError("the token does not have three parts")
+        raise ValueError("the token does not have three parts, or is too long")
     head, payload, signature = token.split(".")
     header = _json_object(decode(head))
     kid, alg = header.get("kid"), header.get("alg")
