@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -99,6 +101,7 @@ class TestNormalize:
             pytest.param("\u212aate@example.org", id="a Kelvin sign in the local part"),
             pytest.param("ada@\u212aate.org", id="a Kelvin sign in the domain"),
             pytest.param("ada@example\u3002org", id="an ideographic full stop"),
+            pytest.param("ada@é\u3002org", id="an ideographic full stop after a foreign label"),
             pytest.param("ada@\uff45xample.org", id="a full-width letter"),
             pytest.param("ada@\ufb01sh.org", id="a ligature"),
             pytest.param("ada@exa\u00admple.org", id="a soft hyphen"),
@@ -120,6 +123,14 @@ class TestNormalize:
         with pytest.raises(InvalidEmailError) as refused:
             normalize_email(address)
         assert str(refused.value) == "The email address is not valid"
+
+    @pytest.mark.parametrize("text", ["a" * 10**7, "@" * 10**7, "é@é." * 10**6])
+    def test_a_huge_text_is_refused_at_once(self, text):
+        started = time.perf_counter()
+        with pytest.raises(InvalidEmailError):
+            normalize_email(text)
+        assert mask_email(text) == "***"
+        assert time.perf_counter() - started < 0.1
 
     @given(ADDRESSES)
     @example("a@xn--strae-oqa.de")
@@ -174,6 +185,8 @@ class TestMask:
             ("@example.org", "***"),
             ("ada@", "***"),
             ("é@example.org", "***"),
+            ("\u212aate@example.org", "***"),
+            ("ada@\u017fample.org", "***"),
             ("ada@example.org@evil.org", "***"),
             ("a" * 10_000 + "@example.org", "***"),
         ],
