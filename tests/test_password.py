@@ -239,6 +239,7 @@ class TestOneRunOnEveryPath:
         counted.unmatchable()
         assert counted._argon2.runs == 0
 
+    @pytest.mark.timing
     def test_medians_of_unknown_and_wrong_are_within_five_per_cent(self):
         hasher = Argon2Hasher("owasp_minimum")
         hashed = hasher.hash(GOOD)

@@ -89,6 +89,7 @@ def test_row_1_every_refused_sign_in_costs_exactly_one_argon2_run(make_auth):
         assert hasher.runs == 1, email
 
 
+@pytest.mark.timing
 def test_row_1_known_and_unknown_addresses_take_the_same_time(make_auth):
     auth = make_auth(password=PasswordConfig(hash_profile="owasp_minimum"))
     auth.create_user(email=EMAIL, password=PASSWORD)
