@@ -53,13 +53,9 @@ class MailWorker:
 
     def stop(self, seconds: float = DRAIN_SECONDS) -> None:
         """Send what is due, for *seconds* at most, and end the thread. Never raises."""
-        with self._lock:
-            self._ends_at = time.monotonic() + seconds
-            self._stopping.set()
-            self._woken.set()
-            thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(seconds)
+        ends_at = time.monotonic() + seconds
+        self._end(ends_at)
+        self._join(ends_at)
 
     def after_fork(self) -> None:
         """Forget the parent's thread; a worker that was stopped stays so."""
@@ -75,6 +71,17 @@ class MailWorker:
         self._stopping = threading.Event()
         self._ends_at = None
         self._thread: threading.Thread | None = None
+
+    def _end(self, ends_at: float) -> None:
+        with self._lock:
+            self._ends_at = ends_at
+            self._stopping.set()
+            self._woken.set()
+
+    def _join(self, ends_at: float) -> None:
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(max(0.0, ends_at - time.monotonic()))
 
     def _start(self) -> None:
         thread = threading.Thread(target=self._run, name="derp_auth_lite mail", daemon=True)
@@ -116,8 +123,11 @@ _workers: weakref.WeakSet[MailWorker] = weakref.WeakSet()
 def _at_exit() -> None:
     """Give the workers of a program that ends normally their time, all together."""
     ends_at = time.monotonic() + DRAIN_SECONDS
-    for worker in list(_workers):
-        worker.stop(max(0.0, ends_at - time.monotonic()))
+    workers = list(_workers)
+    for worker in workers:
+        worker._end(ends_at)
+    for worker in workers:
+        worker._join(ends_at)
 
 
 def _after_fork_in_child() -> None:

@@ -166,15 +166,20 @@ class _Deadline:
             if self.expired:
                 _cut(self._socket)
 
-    def _started(self, seconds: float) -> Timer:
+    def _started(self, seconds: float) -> Timer | None:
         timer = Timer(seconds, self._expire)
         timer.daemon = True
-        timer.start()
+        try:
+            timer.start()
+        except RuntimeError:
+            # Python 3.12 starts no thread while it ends: the time-outs of single replies must do.
+            return None
         return timer
 
     def _stop(self) -> None:
-        self._timer.cancel()
-        self._timer.join()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()
 
     def _expire(self) -> None:
         with self._lock:
