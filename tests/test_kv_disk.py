@@ -199,10 +199,10 @@ class TestSettings:
         assert {path.name.split(".")[0] for path in folder.iterdir()} == {"cache", "opening"}
 
     def test_opening_a_store_again_writes_nothing(self, folder):
-        DiskKV(folder).connect()
-        with raw(folder) as connection:
+        with DiskKV(folder), raw(folder) as connection:
             before = connection.execute("PRAGMA data_version").fetchone()
-            DiskKV(folder).connect()
+            with DiskKV(folder):
+                pass
             assert connection.execute("PRAGMA data_version").fetchone() == before
 
 
@@ -524,7 +524,8 @@ class TestModes:
     def test_a_folder_that_was_there_keeps_its_mode(self, folder):
         folder.mkdir()
         folder.chmod(0o750)
-        DiskKV(folder).connect()
+        with DiskKV(folder):
+            pass
         assert stat.S_IMODE(folder.stat().st_mode) == 0o750
 
 

@@ -102,7 +102,11 @@ def lay_out(folder: str, database: str) -> None:
         raise LayoutError("unknown settings")
     if _MADE_LAST in names and SETTINGS.items() <= found.items():
         return
+    # Made in two steps, so that its connection is closed where making it fails.
+    cache = diskcache.Cache.__new__(diskcache.Cache)
     try:
-        diskcache.Cache(folder, disk=BytesDisk, **SETTINGS).close()
+        cache.__init__(folder, disk=BytesDisk, **SETTINGS)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise LayoutError("the settings cannot be read") from error
+    finally:
+        cache.close()

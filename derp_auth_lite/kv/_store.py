@@ -15,11 +15,12 @@ from ..exceptions import ConfigError
 __all__ = ["PUT", "Store", "is_busy", "is_damage"]
 
 PUT = (
-    "INSERT INTO Cache (key, raw, store_time, expire_time, access_time, mode, filename, value)"
-    " VALUES (?1, 1, ?2, ?3, ?2, 1, NULL, ?4)"
-    " ON CONFLICT (key, raw) DO UPDATE SET store_time = ?2, expire_time = ?3, access_time = ?2,"
-    " access_count = 0, tag = NULL, size = 0, mode = 1, filename = NULL, value = ?4"
+    "INSERT INTO Cache (key, raw, store_time, expire_time, mode, value) VALUES (?, 1, ?, ?, 1, ?)"
+    " ON CONFLICT (key, raw) DO UPDATE SET store_time = excluded.store_time,"
+    " expire_time = excluded.expire_time, access_time = NULL, access_count = 0, tag = NULL,"
+    " size = 0, mode = 1, filename = NULL, value = excluded.value"
 )
+"""Stores a row of key, present time, end (or None) and value."""
 
 _log = logging.getLogger(__name__)
 _PARTS = ("", "-wal", "-shm")

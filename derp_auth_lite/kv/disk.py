@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 __all__ = ["DiskKV"]
 
 
-def _living(statement: str, keys: str = "key = ?1", order: str = "") -> str:
-    alive = "raw = 1 AND (expire_time IS NULL OR expire_time > ?2)"
+def _living(statement: str, keys: str = "key = ?", order: str = "") -> str:
+    alive = "raw = 1 AND (expire_time IS NULL OR expire_time > ?)"
     return f"{statement} WHERE {keys} AND {alive} {order}"
 
 
 _GET = _living("SELECT mode, filename, value FROM Cache")
 _END = _living("SELECT expire_time FROM Cache")
 _DELETE = _living("DELETE FROM Cache")
-_EXPIRE = _living("UPDATE Cache SET expire_time = ?3")
-_PUT_WHERE_FREE = f"{PUT} WHERE expire_time <= ?2"
-_COUNT = "UPDATE Cache SET value = ?2 WHERE key = ?1 AND raw = 1"
-_FIRST_KEYS = _living("SELECT key FROM Cache", "key >= ?1", "ORDER BY key LIMIT ?3")
-_NEXT_KEYS = _living("SELECT key FROM Cache", "key > ?1", "ORDER BY key LIMIT ?3")
+_EXPIRE = _living("UPDATE Cache SET expire_time = ?")
+_PUT_WHERE_FREE = f"{PUT} WHERE expire_time <= excluded.store_time"
+_COUNT = "UPDATE Cache SET value = ? WHERE key = ? AND raw = 1"
+_FIRST_KEYS = _living("SELECT key FROM Cache", "key >= ?", "ORDER BY key LIMIT ?")
+_NEXT_KEYS = _living("SELECT key FROM Cache", "key > ?", "ORDER BY key LIMIT ?")
 _PURGE = (
     "DELETE FROM Cache WHERE rowid IN"
-    " (SELECT rowid FROM Cache WHERE expire_time <= ?1 ORDER BY expire_time LIMIT ?2)"
+    " (SELECT rowid FROM Cache WHERE expire_time <= ? ORDER BY expire_time LIMIT ?)"
 )
 _PAGE = 500
 _BUSY_SECONDS = 60.0
@@ -166,7 +166,7 @@ class DiskKV(KVClient, ForkAware):
         check_bytes(key)
         check_ttl(ttl)
         now = self._now()
-        change = (key, now, _end(now, ttl))
+        change = (_end(now, ttl), key, now)
         return self._run(_changed, _EXPIRE, change) == 1
 
     def set_nx(self, key: bytes, value: bytes, *, ttl: float | None = None) -> bool:
@@ -187,7 +187,7 @@ class DiskKV(KVClient, ForkAware):
                     connection.execute(PUT, first)
                     return 1
                 counted = parse_counter(value) + 1
-                connection.execute(_COUNT, (key, b"%d" % counted))
+                connection.execute(_COUNT, (b"%d" % counted, key))
                 return counted
 
         return self._run(count)
