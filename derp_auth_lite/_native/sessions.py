@@ -73,6 +73,16 @@ def _of_active_user() -> Any:
     )
 
 
+def _locked(*conditions: Any) -> Statement:
+    """Return a statement that locks sessions in the order of their ids.
+
+    Whoever ends or changes several does this first: else two who do might wait for each other.
+    """
+    return Statement(
+        lambda: Session.select(Session.id).where(*conditions).order_by(Session.id), lock=True
+    )
+
+
 def _forget_org(*conditions: Any) -> Any:
     return (
         Session.update({Session.org_id: None})
@@ -130,6 +140,8 @@ _SET_ORG = Statement(
         .returning(*_returning())
     )
 )
+_LOCK_OF_USER = _locked(Session.user == Bind("user_id"))
+_LOCK_OF_ORG = _locked(Session.org_id == Bind("org_id"))
 _FORGET_ORG = Statement(_forget_org)
 _FORGET_ORG_OF_USER = Statement(lambda: _forget_org(Session.user == Bind("user_id")))
 _LIST = Statement(_page, repeatable=True)
@@ -249,8 +261,12 @@ class Sessions:
 
     def forget_org(self, org_id: str, user_id: str | None = None) -> None:
         """Take an organization out of the sessions that have it: a user's, or everybody's."""
-        statement = _FORGET_ORG if user_id is None else _FORGET_ORG_OF_USER
-        self._engine.execute(statement, org_id=org_id, user_id=user_id)
+        lock, forget = (
+            (_LOCK_OF_ORG, _FORGET_ORG) if user_id is None else (_LOCK_OF_USER, _FORGET_ORG_OF_USER)
+        )
+        with self._engine.transaction():
+            self._engine.execute(lock, org_id=org_id, user_id=user_id)
+            self._engine.execute(forget, org_id=org_id, user_id=user_id)
 
     def list(
         self,
@@ -280,9 +296,11 @@ class Sessions:
     def end_all(self, user_id: str, *, keep: object = None) -> int:
         """End a user's sessions, all but *keep*; return how many."""
         kept = as_id(keep)
-        if kept is None:
-            return self._engine.execute(_END_ALL, user_id=user_id)
-        return self._engine.execute(_END_OTHERS, user_id=user_id, keep=kept)
+        with self._engine.transaction():
+            self._engine.execute(_LOCK_OF_USER, user_id=user_id)
+            if kept is None:
+                return self._engine.execute(_END_ALL, user_id=user_id)
+            return self._engine.execute(_END_OTHERS, user_id=user_id, keep=kept)
 
     def purge(self, limit: int) -> int:
         """Remove at most *limit* sessions that are over; return how many."""
