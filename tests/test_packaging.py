@@ -107,6 +107,11 @@ def test_an_installed_wheel_opens_a_client_away_from_the_checkout(copy, environm
     assert "site-packages" in printed[1]
 
 
+def test_the_wheel_brings_every_package_that_no_extra_names(environment, tmp_path):
+    modules = "argon2, diskcache, email_validator, jinja2, jwt, peewee, requests"
+    run(environment, "-c", f"import {modules}", cwd=tmp_path)
+
+
 def test_the_installed_command_takes_the_tour(environment, tmp_path):
     printed = run(environment.parent / "derp-auth-lite", "tour", cwd=tmp_path)
     assert "InvalidCredentialsError" in printed
