@@ -7,8 +7,13 @@ run of its own.
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections import Counter
 from functools import partial
+
+import psycopg
+import pytest
 
 from derp_auth_lite._statements import Statement
 from derp_auth_lite._tables import OrgMember, Session, User
@@ -247,3 +252,46 @@ def test_ending_a_membership_and_ending_all_sessions_do_not_block_each_other(aut
     )
     seen = {result for each in results for result in each}
     assert seen <= {"done", "OrgMemberNotFoundError", "InvalidTokenError"}
+
+
+def waits_for_a_lock(connection):
+    """Wait until somebody waits for what another transaction holds."""
+    for _ in range(500):
+        (waiting,) = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        ).fetchone()
+        if waiting:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+@pytest.mark.parametrize("act", ["sign_out_all", "remove_org_member", "delete_org"])
+def test_several_sessions_are_locked_in_the_order_of_their_ids(postgres_url, clock, act):
+    """Who waits for the first has locked none of the others, hence nobody waits for them."""
+    with native_client(postgres_url, clock) as auth:
+        owner, member = people(auth, 2)
+        org_id = org_of(auth, "acme", [owner, member])
+        ids = sorted(str(auth._sessions.open(member, "default").id) for _ in range(20))
+        for session_id in ids:
+            auth._sessions.set_org(session_id, org_id)
+        given = {
+            "sign_out_all": {"user_id": member},
+            "remove_org_member": {"org_id": org_id, "user_id": member},
+            "delete_org": {"org_id": org_id},
+        }[act]
+        work = threading.Thread(target=getattr(auth, act), kwargs=given)
+        with (
+            psycopg.connect(postgres_url) as first,
+            psycopg.connect(postgres_url, autocommit=True) as second,
+        ):
+            first.execute("SELECT 1 FROM auth_sessions WHERE id = %s FOR UPDATE", [ids[0]])
+            work.start()
+            assert waits_for_a_lock(second)
+            free = second.execute(
+                "SELECT id FROM auth_sessions ORDER BY id FOR UPDATE SKIP LOCKED"
+            ).fetchall()
+            first.rollback()
+            work.join()
+        assert [str(row[0]) for row in free] == ids[1:]
+        assert all(session.org_id is None for session in auth.list_sessions())
