@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -26,6 +27,10 @@ __all__ = [
 ]
 
 
+# Most ids come back as they were given out, and parsing one costs as much as looking it up.
+_CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+
+
 def new_id() -> str:
     """Return a random id (version 4, RFC 9562)."""
     return str(uuid.uuid4())
@@ -37,6 +42,8 @@ def as_id(value: object) -> str | None:
         return str(value)
     if not isinstance(value, str) or len(value) > 45:
         return None
+    if _CANONICAL(value) is not None:
+        return value
     try:
         return str(uuid.UUID(value))
     except ValueError:

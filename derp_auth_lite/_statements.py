@@ -68,36 +68,40 @@ class Statement:
         self._build = build
         self._lock = lock
         self.repeatable = repeatable
-        self._compiled: dict[str, tuple[str, tuple[tuple[bool, Any], ...]]] = {}
+        self._compiled: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {}
 
     def bind(
         self, database: peewee.Database, dialect: str, values: dict[str, Any]
     ) -> tuple[str, list[Any]]:
         """Return the SQL of *dialect* and its parameters; a missing name raises ``KeyError``."""
         compiled = self._compiled.get(dialect) or self._compile(database, dialect)
-        sql, slots = compiled
-        encoders = _ENCODERS[dialect]
-        parameters = []
-        for named, value in slots:
-            if named:
-                value = values[value]
-            encode = encoders.get(type(value))
-            parameters.append(encode(value) if encode is not None else value)
-        return sql, parameters
+        sql, names, constants = compiled
+        if constants:
+            values = {**constants, **values}
+        encoder_of = _ENCODERS[dialect].get
+        return sql, [
+            value if (encode := encoder_of(type(value := values[name]))) is None else encode(value)
+            for name in names
+        ]
 
     def _compile(
         self, database: peewee.Database, dialect: str
-    ) -> tuple[str, tuple[tuple[bool, Any], ...]]:
+    ) -> tuple[str, tuple[str, ...], dict[str, Any]]:
         query = self._build()
         if self._lock and dialect == POSTGRESQL:
             query = query.for_update()
         sql, parameters = database.get_sql_context().sql(query).query()
-        slots = tuple(
-            (True, str(value)) if isinstance(value, _Name) else (False, value)
-            for value in parameters
+        constants = {
+            f"{index}": value
+            for index, value in enumerate(parameters)
+            if not isinstance(value, _Name)
+        }
+        names = tuple(
+            str(value) if isinstance(value, _Name) else f"{index}"
+            for index, value in enumerate(parameters)
         )
-        self._compiled[dialect] = (sql, slots)
-        return sql, slots
+        self._compiled[dialect] = (sql, names, constants)
+        return sql, names, constants
 
 
 def _json_text(value: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ from typing import Any
 import peewee
 
 from ._clock import Clock, utc_now
-from ._sqlite import SQLite, patiently
+from ._sqlite import SQLite, is_busy, patiently
 from ._statements import POSTGRESQL, SQLITE, Statement, from_microseconds
 from .exceptions import AuthBackendError, AuthNotConnectedError, ConfigError
 
@@ -130,14 +130,12 @@ class DatabaseEngine:
             raise AuthNotConnectedError
         sql, parameters = statement.bind(self.database, self.dialect, values)
         try:
-            if self.dialect == SQLITE:
-                if self.database.transaction_depth():
-                    return self._run(sql, parameters)
-                return patiently(lambda: self._run(sql, parameters))
-            if not self.database.is_closed():
+            if self.dialect == SQLITE or not self.database.is_closed():
                 return self._run(sql, parameters)
             return self._run_alone(sql, parameters, statement.repeatable)
         except _failures() as error:
+            if self.dialect == SQLITE and is_busy(error) and not self.database.transaction_depth():
+                return self._run_patiently(sql, parameters)
             raise _translated(error) from error
 
     def fetch_one(self, statement: Statement, /, **values: Any) -> tuple[Any, ...] | None:
@@ -210,6 +208,11 @@ class DatabaseEngine:
         cursor = self.database.execute_sql(sql, parameters)
         # An unfinished RETURNING would keep SQLite's write lock, so rows are always taken at once.
         return cursor.fetchall() if cursor.description is not None else []
+
+    def _run_patiently(self, sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
+        """Run a statement that found SQLite locked, and so did nothing yet, until it is not."""
+        with self._translated():
+            return patiently(lambda: self._run(sql, parameters))
 
     def _run_alone(
         self, sql: str, parameters: list[Any], repeatable: bool

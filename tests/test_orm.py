@@ -7,6 +7,7 @@ import os
 import sqlite3
 import stat
 import threading
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -346,12 +347,15 @@ def test_a_pool_of_one_does_not_deadlock_on_nested_work(postgres_url, clock):
     engine.disconnect()
 
 
+OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+
 def terminate_all(url):
+    """End the other connections, and wait until they have ended."""
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+        connection.execute(f"SELECT pg_terminate_backend(pid) {OTHERS}")
+        while connection.execute(f"SELECT count(*) {OTHERS}").fetchone() != (0,):
+            time.sleep(0.001)
 
 
 def test_an_idle_connection_that_the_server_closed_is_not_noticed_by_the_caller(
