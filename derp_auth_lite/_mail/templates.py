@@ -13,13 +13,12 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import ConfigError
 from .message import Content
-from .text import plain_text, wrapped
+from .text import wrapped
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -77,7 +76,7 @@ class TemplateSet:
         if self._has_text(mail):
             text = wrapped(self._render(f"{mail}.txt", known))
         else:
-            text = plain_text(html) if fallback_text is None else fallback_text
+            text = _plain(html) if fallback_text is None else fallback_text
         return Content(subject=subject, text=text, html=html)
 
     def compile(self, mail: str) -> None:
@@ -152,6 +151,8 @@ class TemplateSet:
 @lru_cache(maxsize=1)
 def _shipped() -> Mapping[str, str]:
     """Return our templates' sources by name."""
+    from importlib import resources
+
     try:
         folder = resources.files(_PACKAGE)
     except ModuleNotFoundError:
@@ -162,6 +163,13 @@ def _shipped() -> Mapping[str, str]:
         for file in folder.iterdir()
         if file.name.endswith((".html", ".txt"))
     }
+
+
+def _plain(html: str) -> str:
+    # The parser of HTML is needed only here, and none of our own mails comes here.
+    from .plain import plain_text
+
+    return plain_text(html)
 
 
 def _load_shipped(name: str) -> tuple[str, str, None] | None:
