@@ -5,6 +5,7 @@ from __future__ import annotations
 import smtplib
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -316,6 +317,28 @@ class TestFaults:
 
         assert threading.active_count() == before
         assert len(server.received) == 1
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="limits the number of open files")
+    def test_a_process_out_of_files_gets_a_typed_error_and_recovers(self):
+        import resource
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            config = SmtpServer().config(smtp_port=listener.getsockname()[1])
+            email = EmailClient(config, transport=SmtpTransport(config, connect_timeout=0.2))
+            refused(email)  # silence: all that is loaded on demand is loaded now
+            with socket.socket() as probe:
+                free = probe.fileno()
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            for left in (0, 1):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (free + left, hard))
+                try:
+                    error = refused(email)
+                finally:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                assert isinstance(error.__cause__, OSError)
+                assert not error.permanent
+            with socket.socket() as probe:
+                assert probe.fileno() == free, "nothing stayed open"
 
 
 class _SilentTls:

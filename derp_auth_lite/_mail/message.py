@@ -149,6 +149,11 @@ def _encoded(text: str, header: str) -> str:
 
 
 def one_line(value: str, what: str) -> str:
+    """Return *value*, which *what* names, if a header may hold it.
+
+    Raises:
+        EmailSendError: It holds a line break, a control or half a character, permanently.
+    """
     if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in value):
         raise EmailSendError(f"The {what} holds a line break or a control", permanent=True)
     return value

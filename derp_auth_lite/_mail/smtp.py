@@ -215,12 +215,12 @@ class _Connection(smtplib.SMTP):
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         connection = socket.create_connection((host, port), timeout)
-        self._deadline.guard(connection)
-        if self._tls_context is None:
-            return connection
         try:
+            self._deadline.guard(connection)
+            if self._tls_context is None:
+                return connection
             return self._tls_context.wrap_socket(connection, server_hostname=host)
-        except OSError:
+        except (OSError, ValueError):
             connection.close()
             raise
 
