@@ -68,8 +68,7 @@ def _validated(address: str) -> str:
         )
     except ValueError as error:  # EmailNotValidError is one; so is what IDNA may raise
         raise InvalidEmailError from error
-    if valid.ascii_email is None:
-        raise InvalidEmailError
+    assert valid.ascii_email is not None  # it has none only where SMTPUTF8 is allowed
     return valid.ascii_email.removesuffix(suffix)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import statistics
 import subprocess
 import sys
@@ -241,22 +242,19 @@ class TestOneRunOnEveryPath:
 
     @pytest.mark.timing
     def test_medians_of_unknown_and_wrong_are_within_five_per_cent(self):
+        """Time of this thread's processor, so that neighbours on the machine do not count."""
         hasher = Argon2Hasher("owasp_minimum")
-        hashed = hasher.hash(GOOD)
-        paths = {"wrong": hashed, "unknown": None, "damaged": "rubbish"}
-        rounds = []
-        while len(rounds) < 5:  # a neighbour on a shared machine can spoil a round
-            taken = {name: [] for name in paths}
-            for _ in range(12):
-                for name, stored in paths.items():
-                    started = time.perf_counter()
-                    hasher.verify_or_dummy("wrong", stored)
-                    taken[name].append(time.perf_counter() - started)
+        paths = {"wrong": hasher.hash(GOOD), "unknown": None, "damaged": "rubbish"}
+        taken = {name: [] for name in paths}
+        ratio = math.inf
+        while ratio > 1.05 and len(taken["wrong"]) < 120:
+            for name, stored in [*paths.items()] * 12:
+                started = time.thread_time()
+                hasher.verify_or_dummy("wrong", stored)
+                taken[name].append(time.thread_time() - started)
             medians = [statistics.median(times) for times in taken.values()]
-            rounds.append(max(medians) / min(medians))
-            if rounds[-1] <= 1.05:
-                return
-        pytest.fail(f"largest median to smallest: {rounds}")
+            ratio = max(medians) / min(medians)
+        assert ratio <= 1.05, medians
 
     @pytest.mark.parametrize("hashed", DAMAGED, ids=range(len(DAMAGED)))
     def test_a_damaged_or_foreign_hash_is_false_and_logged(self, hasher, hashed, caplog):
