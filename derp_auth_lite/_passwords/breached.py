@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 
-from .._http import HTTPClient, require_https
 from .text import normalize
 
 __all__ = ["HaveIBeenPwned"]
@@ -31,6 +30,11 @@ class HaveIBeenPwned:
     def __init__(
         self, range_url: str = "https://api.pwnedpasswords.com/range/", *, timeout: float = 2.0
     ) -> None:
+        from .._http import (
+            HTTPClient,
+            require_https,
+        )  # late: 10 ms, and this check is off by default
+
         self._http = HTTPClient(
             require_https(range_url, "range_url"),
             headers={"Accept": "text/plain", "Add-Padding": "true"},
