@@ -219,10 +219,8 @@ def test_a_folder_or_a_file_without_rights_is_a_message_to_act_on(tmp_path):
     )
     tmp_path.chmod(0o755)
     assert done.stdout.splitlines() == [
-        "AuthBackendError The signing key new.db.key can be neither read nor made:"
-        " Permission denied",
-        "AuthBackendError The signing key loaded.db.key can be neither read nor made:"
-        " Permission denied",
+        f"AuthBackendError The signing key {name} can be neither read nor made: Permission denied"
+        for name in ("new.db.key", "loaded.db.key")
     ], done.stderr
 
 
