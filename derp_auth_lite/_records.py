@@ -8,11 +8,12 @@ import uuid
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from ._tables import Organization, OrgMember, Session, User
-from .models import OrgInfo, OrgMemberInfo, SessionInfo, UserInfo
+from ._tables import Identity, Organization, OrgMember, Session, User
+from .models import IdentityInfo, OrgInfo, OrgMemberInfo, SessionInfo, UserInfo
 from .orm import as_utc
 
 __all__ = [
+    "IDENTITY_COLUMNS",
     "MEMBER_COLUMNS",
     "ORG_COLUMNS",
     "SESSION_COLUMNS",
@@ -23,6 +24,7 @@ __all__ = [
     "UserRecord",
     "as_id",
     "as_object",
+    "identity_info",
     "new_id",
 ]
 
@@ -173,6 +175,29 @@ class SessionRecord(NamedTuple):
             org_id=str(self.org_id) if in_org else None,
             org_role=self.org_role,
         )
+
+
+IDENTITY_COLUMNS = (
+    Identity.provider,
+    Identity.subject,
+    Identity.user_id,
+    Identity.email,
+    Identity.created_at,
+    Identity.last_sign_in_at,
+)
+
+
+def identity_info(row: tuple[Any, ...]) -> IdentityInfo:
+    """Return the public record of a row of :data:`IDENTITY_COLUMNS`."""
+    provider, subject, user_id, email, created_at, last_sign_in_at = row
+    return IdentityInfo(
+        provider=provider,
+        subject=subject,
+        user_id=str(user_id),
+        email=email,
+        created_at=as_utc(created_at),
+        last_sign_in_at=_as_utc_or_none(last_sign_in_at),
+    )
 
 
 ORG_COLUMNS = (

@@ -21,11 +21,13 @@ __all__ = [
     "EmailAlreadyExistsError",
     "EmailNotConfirmedError",
     "EmailSendError",
+    "IdentityAlreadyExistsError",
     "InvalidCredentialsError",
     "InvalidCursorError",
     "InvalidEmailError",
     "InvalidProfileError",
     "InvalidTokenError",
+    "LastIdentityError",
     "LastOwnerError",
     "MemberAlreadyExistsError",
     "OrgMemberNotFoundError",
@@ -262,6 +264,20 @@ class EmailAlreadyExistsError(AuthError):
     def __init__(self, email: str, message: str | None = None) -> None:
         super().__init__(message)
         self.email = email
+
+
+class IdentityAlreadyExistsError(AuthError):
+    """The identity at the provider is linked to an account already."""
+
+    code = "identity_already_exists"
+    default_message = "This sign-in is already linked to an account"
+
+
+class LastIdentityError(AuthError):
+    """Taking the identity away would leave the user no way to sign in."""
+
+    code = "last_identity"
+    default_message = "This is the only way to sign in: set a password or link another one first"
 
 
 class OrgSlugConflictError(AuthError):

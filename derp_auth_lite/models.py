@@ -17,6 +17,8 @@ __all__ = [
     "AuthResult",
     "CursorResult",
     "Id",
+    "IdentityInfo",
+    "OAuthStart",
     "OrgInfo",
     "OrgMemberInfo",
     "SessionInfo",
@@ -102,6 +104,34 @@ class AuthResult:
 
     user: UserInfo
     tokens: TokenPair | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IdentityInfo:
+    """An account at a provider that a user signs in with; ``subject`` is its id there."""
+
+    provider: str
+    subject: str
+    user_id: str
+    email: str | None
+    created_at: datetime
+    last_sign_in_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OAuthStart:
+    """A sign-in at a provider that has begun.
+
+    Args:
+        url: Where to send the browser.
+        state: Comes back in the callback; ``sign_in_with_oauth`` takes it.
+        binding: For a cookie of that browser (HttpOnly, Secure, SameSite=Lax); given back to
+            ``sign_in_with_oauth`` it shows that the same browser came back.
+    """
+
+    url: str = field(repr=False)
+    state: str = field(repr=False)
+    binding: str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,6 +17,7 @@ from ._local.orgs import LocalOrgAuthClient
 from ._local.outbox import Outbox
 from ._migrations import migrate
 from ._native.accounts import DEFAULT_ROLE, Accounts
+from ._native.identities import Identities
 from ._native.mail import (
     CONFIRMATION,
     EMAIL_CHANGE,
@@ -27,6 +28,7 @@ from ._native.mail import (
     AccountMail,
     mail_lifetimes,
 )
+from ._native.oauth_flows import Flow, OAuthFlows
 from ._native.one_time import Claim, OneTimeTokens
 from ._native.profiles import ADMIN_FIELDS, profile_changes
 from ._native.redemptions import Redemptions
@@ -44,28 +46,43 @@ from .exceptions import (
     InvalidCredentialsError,
     InvalidEmailError,
     InvalidTokenError,
+    LastIdentityError,
     SignupDisabledError,
     UserDisabledError,
     UserNotFoundError,
 )
 from .jwt import AccessClaims, AccessTokens, TokenPair
 from .models import (
+    AuthProvider,
     AuthRequest,
     AuthResult,
     CursorResult,
     Id,
+    IdentityInfo,
+    OAuthStart,
     SessionInfo,
     UndeliveredMail,
     UserInfo,
 )
 from .orm import DatabaseEngine
 from .password import Argon2Hasher, PasswordHasher, check_password
+from .providers import (
+    BaseOAuthProvider,
+    GitHubProvider,
+    GoogleProvider,
+    OAuthUserInfo,
+    OIDCProvider,
+)
+from .providers.pkce import challenge_s256
 
 if TYPE_CHECKING:
     from .email import EmailClient
     from .kv.base import KVClient
 
 __all__ = ["NativeAuthClient"]
+
+NOT_GIVEN = "<not given>"
+"""Stands for a keyword that was left out, where ``None`` is what a bad request carries."""
 
 _SUBJECTS = {CONFIRMATION: "Confirm your email address", RECOVERY: "Reset your password"}
 """The interface's defaults, which are the subjects of the shipped templates too."""
@@ -104,9 +121,11 @@ class NativeAuthClient(LocalOrgAuthClient):
         self._stateless = jwt.verify == "stateless"
         self._kv_client: KVClient | None = None
         self._email_client: EmailClient | None = None
+        self._providers = _providers(config, clock)
         self._automatic_mail = mail_worker
         self._worker: MailWorker | None = None
         self.set_db(None)
+        self.set_kv(None)
 
     # Wiring
 
@@ -124,12 +143,16 @@ class NativeAuthClient(LocalOrgAuthClient):
         self._events = Events(self._db)
         self._use_org_stores(self._db)
         self._redemptions = Redemptions(self._db, self._accounts, self._sessions)
+        self._identities = Identities(self._db, self._accounts, self._sessions)
         self._outbox = Outbox(self._db, mail_lifetimes(self._config))
         self._wire_mail()
 
     def set_kv(self, kv: KVClient | None) -> None:
         """Set the KV store."""
         self._kv_client = kv
+        self._flows = OAuthFlows(
+            kv, self._keys, clock=self._clock, prefix=self._config.cache_prefix
+        )
         self._wire_mail()
 
     def set_email(self, email_client: EmailClient | None) -> None:
@@ -181,6 +204,8 @@ class NativeAuthClient(LocalOrgAuthClient):
             self._worker.stop()
         if self._kv_client is not None:
             self._kv_client.disconnect()
+        for provider in self._providers.values():
+            provider.close()
         self._db.disconnect()
 
     # Users
@@ -688,6 +713,199 @@ class NativeAuthClient(LocalOrgAuthClient):
         self._db.after_commit(self._wake_worker)
         return True
 
+    # Providers
+
+    def get_oauth_provider(self, provider: str | AuthProvider) -> BaseOAuthProvider[Any]:
+        """Return a configured provider by its name.
+
+        Raises:
+            ValueError: It is not configured.
+        """
+        found = self._providers.get(str(provider))
+        if found is None:
+            names = ", ".join(sorted(self._providers)) or "none"
+            raise ValueError(f"provider {str(provider)!r} is not configured; configured: {names}")
+        return found
+
+    def get_oauth_authorization_url(
+        self,
+        provider: str | AuthProvider,
+        state: str,
+        scopes: list[str] | None = None,
+        redirect_uri: str | None = None,
+    ) -> str:
+        """Return the URL to send the browser to, for a caller who guards *state* alone.
+
+        :meth:`start_oauth` does more: state, PKCE and nonce are made, kept and checked.
+
+        Raises:
+            ValueError: The provider is not configured.
+        """
+        return self.get_oauth_provider(provider).get_authorization_url(state, scopes, redirect_uri)
+
+    def start_oauth(
+        self,
+        provider: str | AuthProvider,
+        *,
+        redirect_uri: str | None = None,
+        scopes: list[str] | None = None,
+        user_id: Id | None = None,
+    ) -> OAuthStart:
+        """Begin a sign-in at a provider; it is to be finished within ten minutes.
+
+        Args:
+            redirect_uri: Instead of the configured one.
+            scopes: Instead of the configured ones.
+            user_id: Begin to link the provider to this signed-in user, for :meth:`link_identity`;
+                it must come from an authenticated session.
+
+        Raises:
+            ValueError: The provider is not configured.
+            UserNotFoundError: There is no such user.
+            AuthBackendError: The KV store, or the provider's discovery, failed.
+        """
+        chosen = self.get_oauth_provider(provider)
+        owner = None if user_id is None else str(self._user(user_id).id)
+        state, binding = self._flows.begin(str(provider), redirect_uri=redirect_uri, user_id=owner)
+        url = chosen.get_authorization_url(
+            state,
+            scopes,
+            redirect_uri,
+            code_challenge=challenge_s256(self._flows.verifier(state)),
+            nonce=self._flows.nonce(state),
+        )
+        return OAuthStart(url=url, state=state, binding=binding)
+
+    def sign_in_with_oauth(
+        self,
+        provider: str | AuthProvider,
+        code: str,
+        *,
+        redirect_uri: str | None = None,
+        user_agent: str | None = None,
+        ip_address: str | None = None,
+        request: AuthRequest | None = None,
+        state: str | None = NOT_GIVEN,
+        iss: str | None = NOT_GIVEN,
+        binding: str | None = NOT_GIVEN,
+    ) -> AuthResult:
+        """Finish a sign-in at a provider; who comes for the first time gets an account.
+
+        ``tokens`` is ``None`` while the address must first be confirmed: confirmation is on, and
+        the provider does not vouch for it.
+
+        Args:
+            code: From the callback, like *state* and *iss*.
+            redirect_uri: The one that the flow began with, where it was not the configured one.
+            state: Redeems what :meth:`start_oauth` began. Once this keyword is given, an empty or
+                missing value is a refusal. Left out, the caller guards the state.
+            iss: The issuer that the callback names (RFC 9207); given likewise.
+            binding: The secret of :class:`~.models.OAuthStart` from the browser's cookie; given
+                likewise.
+
+        Raises:
+            InvalidCredentialsError: The provider or the state was refused, or the address is not
+                one that may be linked.
+            UserDisabledError: The account is disabled.
+            SignupDisabledError: There is no account, and signing up is turned off.
+            AuthBackendError: The provider, the KV store or the database failed.
+            ValueError: The provider is not configured.
+            RuntimeError: Called inside a transaction of the application.
+        """
+        self._db.refuse_foreign_transaction()
+        caller = self._caller(request, user_agent, ip_address)
+        who = self._proved_at(provider, code, redirect_uri, state, iss, binding, caller)
+        with self._db.transaction(own=True):
+            user, how = self._identities.enter(who, may_join=self._config.enable_signup)
+            about = {"provider": who.provider, "identity": how}
+            let_in = user.email_confirmed_at is not None or not self._config.enable_confirmation
+            session = self._open_session(user, caller) if let_in else None
+            self._events.record(
+                "sign_in" if let_in else "sign_up",
+                user_id=user.id,
+                session_id=session and session.id,
+                caller=caller,
+                details=about,
+            )
+        tokens = None if session is None else self._tokens(session)
+        return AuthResult(user=user.info(), tokens=tokens)
+
+    def list_identities(self, user_id: Id) -> list[IdentityInfo]:
+        """Return what a user signs in with at providers, oldest first.
+
+        Raises:
+            UserNotFoundError: There is no such user.
+        """
+        return self._identities.list(str(self._user(user_id).id))
+
+    def link_identity(
+        self,
+        *,
+        user_id: Id,
+        provider: str | AuthProvider,
+        code: str,
+        state: str | None,
+        redirect_uri: str | None = None,
+        iss: str | None = NOT_GIVEN,
+        binding: str | None = NOT_GIVEN,
+        request: AuthRequest | None = None,
+    ) -> IdentityInfo:
+        """Let a signed-in user come in by a provider, too, whatever address it knows them by.
+
+        Args:
+            user_id: From an authenticated session; the one that ``start_oauth(user_id=…)`` had.
+
+        Raises:
+            UserNotFoundError: There is no such user.
+            IdentityAlreadyExistsError: The identity is somebody's already.
+            InvalidCredentialsError: The provider or the state was refused.
+            AuthBackendError: The provider, the KV store or the database failed.
+        """
+        self._db.refuse_foreign_transaction()
+        caller = self._caller(request)
+        owner = str(self._user(user_id).id)
+        who = self._proved_at(
+            provider, code, redirect_uri, state, iss, binding, caller, user_id=owner
+        )
+        with self._db.transaction(own=True):
+            if not self._accounts.hold(owner):
+                raise UserNotFoundError
+            identity = self._identities.link(owner, who)
+            self._events.record(
+                "identity_link", user_id=owner, caller=caller, details={"provider": who.provider}
+            )
+        return identity
+
+    def unlink_identity(
+        self,
+        *,
+        user_id: Id,
+        provider: str | AuthProvider,
+        subject: str,
+        request: AuthRequest | None = None,
+    ) -> bool:
+        """Take an identity from a user; ``False`` where it is not theirs.
+
+        Raises:
+            UserNotFoundError: There is no such user.
+            LastIdentityError: It is the user's last way in.
+        """
+        owner = str(self._user(user_id).id)
+        with self._db.transaction():
+            if not self._accounts.hold(owner):
+                raise UserNotFoundError
+            removed = self._identities.unlink(owner, str(provider), subject)
+            if removed and not self._can_still_enter(owner):
+                raise LastIdentityError
+            if removed:
+                self._events.record(
+                    "identity_unlink",
+                    user_id=owner,
+                    caller=self._caller(request),
+                    details={"provider": str(provider)},
+                )
+        return removed
+
     # Sessions and tokens
 
     def authenticate(self, request: AuthRequest) -> SessionInfo | None:
@@ -995,6 +1213,61 @@ class NativeAuthClient(LocalOrgAuthClient):
             "sign_in", FAILURE, user_id=user and user.id, reason=reason, caller=caller
         )
 
+    def _proved_at(
+        self,
+        provider: str | AuthProvider,
+        code: str,
+        redirect_uri: str | None,
+        state: str | None,
+        iss: str | None,
+        binding: str | None,
+        caller: Caller,
+        *,
+        user_id: str | None = None,
+    ) -> OAuthUserInfo:
+        """Return who the provider says came back, once the callback is known for ours."""
+        chosen = self.get_oauth_provider(provider)
+        try:
+            flow = self._ended_flow(str(provider), state, binding, user_id)
+            if flow is not None or iss != NOT_GIVEN:
+                chosen.check_issuer(None if iss == NOT_GIVEN else iss)
+            begun = state if flow is not None else None
+            return chosen.authenticate(
+                code,
+                redirect_uri or (flow and flow.redirect_uri),
+                code_verifier=begun and self._flows.verifier(begun),
+                nonce=begun and self._flows.nonce(begun),
+            )
+        except InvalidCredentialsError:
+            self._events.record(
+                "sign_in" if user_id is None else "identity_link",
+                FAILURE,
+                user_id=user_id,
+                reason="provider_refused",
+                caller=caller,
+                details={"provider": str(provider)},
+            )
+            raise
+
+    def _ended_flow(
+        self, provider: str, state: str | None, binding: str | None, user_id: str | None
+    ) -> Flow | None:
+        """Spend the state; ``None`` for a caller who guards it alone, where that is allowed."""
+        if state == NOT_GIVEN and not self._config.oauth_require_state:
+            return None
+        return self._flows.end(
+            None if state == NOT_GIVEN else state,
+            provider=provider,
+            binding=None if binding == NOT_GIVEN else binding,
+            bound=binding != NOT_GIVEN,
+            user_id=user_id,
+        )
+
+    def _can_still_enter(self, user_id: str) -> bool:
+        user = self._accounts.by_id(user_id)
+        by_link = self._config.enable_magic_link and self._email_client is not None
+        return bool(by_link or (user and user.password_hash) or self._identities.list(user_id))
+
     def _open_session(self, user: UserRecord, caller: Caller) -> SessionRecord:
         return self._sessions.open(str(user.id), user.role, caller)
 
@@ -1044,3 +1317,13 @@ def _session_of(claims: AccessClaims) -> SessionInfo:
         org_id=claims.org_id,
         org_role=claims.org_role,
     )
+
+
+def _providers(config: NativeAuthConfig, clock: Clock) -> dict[str, BaseOAuthProvider[Any]]:
+    """Return the configured providers by name; none of them is asked anything yet."""
+    made: list[BaseOAuthProvider[Any]] = [OIDCProvider(each, clock=clock) for each in config.oidc]
+    if config.google_oauth is not None:
+        made.append(GoogleProvider(config.google_oauth, clock=clock))
+    if config.github_oauth is not None:
+        made.append(GitHubProvider(config.github_oauth))
+    return {provider.provider_name: provider for provider in made}
