@@ -11,7 +11,7 @@ import os
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import ClassVar, Literal, Self
 from urllib.parse import quote, urlsplit
 
@@ -32,12 +32,15 @@ __all__ = [
     "OIDCConfig",
     "PasswordConfig",
     "SupabaseConfig",
+    "ThrottleConfig",
     "ValkeyConfig",
     "WorkOSConfig",
 ]
 
 _MIN_SECRET_BYTES = 32
 _MINUTES_A_DAY = 24 * 60
+_MOST_FAILURES = 100
+_LONGEST_WINDOW = 30 * 24 * 3600
 _OTHER_PARTS = frozenset({"storage", "payments", "queue", "ai"})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _TAKEN_PROVIDER_NAMES = frozenset({"email", "magic_link", "google", "github"})
@@ -129,6 +132,51 @@ class PasswordConfig(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ThrottleConfig(Settings):
+    """How often is too often: pairs of a number and the seconds in which that many are allowed.
+
+    A number of 0 turns a limit off. A *range* is one IPv4 address or an IPv6 /64; all callers
+    whose address is not known share one, with ten times the number. A *pair* is an account and a
+    range together. Whoever has signed in from a range before passes the limits of account and range
+    and is held by that of the pair alone.
+
+    Args:
+        failures_in_a_row: Wrong passwords of one account after which its password opens nothing
+            until a link or a reset lets the owner in; 100 is the most that NIST SP 800-63B-4,
+            section 3.2.2, allows.
+        token_by_range: One-time tokens that were refused.
+        mail_by_address: Beyond these two, mails are dropped and nobody is told.
+        events_by_range: Failures that are written down; beyond, they are only counted.
+    """
+
+    failures_in_a_row: int = 100
+    sign_in_by_pair: tuple[int, int] = (10, 900)
+    sign_in_by_account: tuple[int, int] = (50, 3600)
+    sign_in_by_range: tuple[int, int] = (100, 900)
+    sign_up_by_range: tuple[int, int] = (30, 3600)
+    token_by_range: tuple[int, int] = (100, 900)
+    mail_by_address_burst: tuple[int, int] = (1, 60)
+    mail_by_address: tuple[int, int] = (5, 3600)
+    mail_by_range: tuple[int, int] = (30, 3600)
+    events_by_range: tuple[int, int] = (200, 3600)
+
+    def _check(self) -> None:
+        fine = 0 <= self.failures_in_a_row <= _MOST_FAILURES
+        self._need(fine, "failures_in_a_row", f"must be from 0 to {_MOST_FAILURES}")
+        for limit in fields(self):
+            if limit.name != "failures_in_a_row":
+                count, seconds = getattr(self, limit.name)
+                fine = count >= 0 and 0 < seconds <= _LONGEST_WINDOW
+                self._need(fine, limit.name, "must be a number and the seconds that it is for")
+
+    @classmethod
+    def off(cls) -> Self:
+        """Return no limits at all: for tests, and where something in front has its own."""
+        names = [limit.name for limit in fields(cls) if limit.name != "failures_in_a_row"]
+        return cls(failures_in_a_row=0, **dict.fromkeys(names, (0, 1)))
+
+
+@dataclass(frozen=True, kw_only=True)
 class _OAuthClientConfig(Settings):
     client_id: str
     client_secret: str = field(repr=False)
@@ -191,10 +239,15 @@ class NativeAuthConfig(Settings):
         cache_prefix: Begins every key in the KV store.
         trusted_proxies: How many proxies of one's own add to ``X-Forwarded-For``; with 0 the header
             is ignored.
+        event_retention_days: How long the record of events is kept.
+        max_sessions_per_user: How many sessions a user has at the most; by default any number.
+        session_limit_policy: What a sign-in beyond that does: ``"oldest ends"`` one, or it is
+            refused with SessionLimitError (``"refuse"``).
     """
 
     jwt: JWTConfig
     password: PasswordConfig = field(default_factory=PasswordConfig)
+    throttle: ThrottleConfig = field(default_factory=ThrottleConfig)
     google_oauth: GoogleOAuthConfig | None = None
     github_oauth: GitHubOAuthConfig | None = None
     oidc: Sequence[OIDCConfig] = ()
@@ -208,6 +261,9 @@ class NativeAuthConfig(Settings):
     session_expire_days: int = 30
     cache_prefix: str = "derp:auth"
     trusted_proxies: int = 0
+    event_retention_days: int = 90
+    max_sessions_per_user: int | None = None
+    session_limit_policy: Literal["oldest ends", "refuse"] = "oldest ends"
 
     ignored_keys: ClassVar[tuple[str, ...]] = (
         "use_kv_cache",
@@ -224,6 +280,9 @@ class NativeAuthConfig(Settings):
         self._need(len(names) == len(self.oidc), "oidc", "must give each provider its own name")
         self._need(self.cache_prefix.strip() != "", "cache_prefix", "must not be empty")
         self._need(self.trusted_proxies >= 0, "trusted_proxies", "must not be negative")
+        self._need_lifetime("event_retention_days", units_a_day=1)
+        most = self.max_sessions_per_user
+        self._need(most is None or most > 0, "max_sessions_per_user", "must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,7 @@ __all__ = [
     "PasswordValidationError",
     "RateLimitedError",
     "SchemaTooNewError",
+    "SessionLimitError",
     "SignupDisabledError",
     "UserDisabledError",
     "UserNotFoundError",
@@ -166,6 +167,13 @@ class RateLimitedError(AuthError):
     def __init__(self, retry_after: float, message: str | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class SessionLimitError(AuthError):
+    """The user has as many sessions as the configuration allows; raised after the password."""
+
+    code = "session_limit"
+    default_message = "Too many sessions: sign out elsewhere first"
 
 
 class InvalidCredentialsError(AuthError):

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from .jwt import TokenPair
 
@@ -16,6 +16,8 @@ __all__ = [
     "AuthRequest",
     "AuthResult",
     "CursorResult",
+    "EventInfo",
+    "Finding",
     "Id",
     "IdentityInfo",
     "OAuthStart",
@@ -164,6 +166,36 @@ class CursorResult(Generic[T]):
     data: list[T] = field(default_factory=list)
     has_more: bool
     next_cursor: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EventInfo:
+    """What happened to an account, or was tried: ``outcome`` is ``success`` or ``failure``.
+
+    ``reason`` says why something was refused, which who asked never learned. Of an address without
+    an account there is only a keyed hash, in ``address_key``.
+    """
+
+    id: str
+    user_id: str | None
+    action: str
+    outcome: str
+    reason: str | None
+    session_id: str | None
+    address_key: str | None
+    ip_address: str | None
+    user_agent: str | None
+    details: dict[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """What a check found; ``level`` is ``error``, ``warning`` or ``info``."""
+
+    code: str
+    level: Literal["error", "warning", "info"]
+    message: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

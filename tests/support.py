@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from derp_auth_lite.config import JWTConfig, NativeAuthConfig, PasswordConfig
+from derp_auth_lite.config import JWTConfig, NativeAuthConfig, PasswordConfig, ThrottleConfig
 from derp_auth_lite.email import EmailClient
 from derp_auth_lite.kv.base import KVClient
 from derp_auth_lite.kv.memory import MemoryKV
@@ -41,9 +41,10 @@ class Request:
 
 
 def native_config(*, jwt: Mapping[str, Any] | None = None, **settings: Any) -> NativeAuthConfig:
-    """Return a configuration that is cheap to run: weak hashes, no confirmation."""
+    """Return a configuration that is cheap to run: weak hashes, no confirmation, no limits."""
     settings.setdefault("enable_confirmation", False)
     settings.setdefault("password", PasswordConfig(hash_profile="cheapest"))
+    settings.setdefault("throttle", ThrottleConfig.off())
     return NativeAuthConfig(jwt=JWTConfig(**{"secret": SECRET, **(jwt or {})}), **settings)
 
 

@@ -25,6 +25,7 @@ from derp_auth_lite.config import (
     OIDCConfig,
     PasswordConfig,
     SupabaseConfig,
+    ThrottleConfig,
     ValkeyConfig,
     WorkOSConfig,
 )
@@ -56,6 +57,7 @@ NEEDED = {
     NativeAuthConfig: {"jwt": JWTConfig(secret=SECRET)},
     OIDCConfig: {"name": "okta", "issuer": "https://okta.example", **CLIENT},
     PasswordConfig: {},
+    ThrottleConfig: {},
     SupabaseConfig: {
         "url": "https://x.supabase.example",
         "anon_key": SECRET,
@@ -125,6 +127,10 @@ class TestGroups:
                     "session_expire_days": 30,
                     "cache_prefix": "derp:auth",
                     "trusted_proxies": 0,
+                    "throttle": ThrottleConfig(),
+                    "event_retention_days": 90,
+                    "max_sessions_per_user": None,
+                    "session_limit_policy": "oldest ends",
                 },
             ),
             (SupabaseConfig, {"redirect_uri": None}),

@@ -55,6 +55,7 @@ PARENTS = {
     "PasswordValidationError": "AuthError",
     "RateLimitedError": "AuthError",
     "SchemaTooNewError": "ConfigError",
+    "SessionLimitError": "AuthError",
     "SignupDisabledError": "AuthError",
     "UserDisabledError": "InvalidCredentialsError",
     "UserNotFoundError": "AuthError",

@@ -17,6 +17,8 @@ from derp_auth_lite.models import (
     AuthRequest,
     AuthResult,
     CursorResult,
+    EventInfo,
+    Finding,
     OrgInfo,
     OrgMemberInfo,
     SessionInfo,
@@ -50,6 +52,20 @@ RECORDS = [
     UndeliveredMail(
         id="m", kind="recovery", email="a", attempts=2, reason="r", created_at=NOW, failed_at=NOW
     ),
+    EventInfo(
+        id="e",
+        user_id="u",
+        action="sign_in",
+        outcome="failure",
+        reason="wrong_password",
+        session_id=None,
+        address_key=None,
+        ip_address="192.0.2.1",
+        user_agent="a",
+        details={},
+        created_at=NOW,
+    ),
+    Finding(code="kv_unwritable", level="error", message="m"),
     CursorResult(data=[USER], has_more=True, next_cursor="c"),
 ]
 NAMES = {
@@ -61,6 +77,9 @@ NAMES = {
     OrgInfo: "id name slug metadata created_at updated_at",
     OrgMemberInfo: "org_id user_id role created_at updated_at",
     UndeliveredMail: "id kind email attempts reason created_at failed_at",
+    EventInfo: "id user_id action outcome reason session_id address_key ip_address user_agent"
+    " details created_at",
+    Finding: "code level message",
     CursorResult: "data has_more next_cursor",
 }
 
