@@ -127,8 +127,10 @@ class SQLite(peewee.SqliteDatabase):  # type: ignore[misc]  # Peewee is not type
         super()._log_query(sql, None)
 
     def close_all(self) -> None:
-        """Close the connections of all threads."""
+        """Close the connections of all threads; none of them may be in a call."""
         self.close()
+        # Else a thread that goes on after the next connect would find its closed connection.
+        self._state: Any = type(self._state)()
         with self._opened_lock:
             connections = list(self._opened)
             self._opened = weakref.WeakSet()

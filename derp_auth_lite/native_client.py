@@ -1234,7 +1234,7 @@ class NativeAuthClient(LocalOrgAuthClient):
             begun = state if flow is not None else None
             return chosen.authenticate(
                 code,
-                redirect_uri or (flow and flow.redirect_uri),
+                redirect_uri or (None if flow is None else flow.redirect_uri),
                 code_verifier=begun and self._flows.verifier(begun),
                 nonce=begun and self._flows.nonce(begun),
             )

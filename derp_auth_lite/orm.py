@@ -12,10 +12,12 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import get_ident
 from types import TracebackType
 from typing import Any
 
@@ -29,6 +31,8 @@ from .exceptions import AuthBackendError, AuthNotConnectedError, ConfigError
 __all__ = ["Conflict", "DatabaseEngine", "JSONField", "UTCDateTimeField", "as_utc"]
 
 _log = logging.getLogger(__name__)
+
+_PATIENCE = 5.0
 
 
 class Conflict(Exception):  # an answer to a store, it never leaves the library
@@ -90,6 +94,7 @@ class DatabaseEngine:
         self.dialect = _dialect(self.database)
         self._local = threading.local()
         self._connected = False
+        self._busy: set[int] = set()
         self._inherited: list[Any] = []
         if self.owned:
             _engines.add(self)
@@ -112,12 +117,20 @@ class DatabaseEngine:
             self._connected = True
 
     def disconnect(self) -> None:
-        """Close the connections that the engine opened; the application's own stay as they are."""
+        """Close the connections that the engine opened; the application's own stay as they are.
+
+        Calls of other threads are let finish first: to close a connection of SQLite in the middle
+        of a call crashes the interpreter. One that takes longer than five seconds keeps all open.
+        """
         self._connected = False
         if not self.owned:
             return
         with self._translated():
-            self.database.close_all()
+            if self._others_are_done():
+                self.database.close_all()
+            else:
+                _log.warning("the database stays open: another thread is still working on it")
+                self.database.close()
 
     def fetch(self, statement: Statement, /, **values: Any) -> list[tuple[Any, ...]]:
         """Run *statement* and return all its rows.
@@ -126,10 +139,9 @@ class DatabaseEngine:
             Conflict: A unique or a foreign key did not hold.
             AuthBackendError: The database failed.
         """
-        if not self._connected:
-            raise AuthNotConnectedError
-        sql, parameters = statement.bind(self.database, self.dialect, values)
+        begun = self._begin_work()
         try:
+            sql, parameters = statement.bind(self.database, self.dialect, values)
             if self.dialect == SQLITE or not self.database.is_closed():
                 return self._run(sql, parameters)
             return self._run_alone(sql, parameters, statement.repeatable)
@@ -137,6 +149,9 @@ class DatabaseEngine:
             if self.dialect == SQLITE and is_busy(error) and not self.database.transaction_depth():
                 return self._run_patiently(sql, parameters)
             raise _translated(error) from error
+        finally:
+            if begun:
+                self._busy.discard(get_ident())
 
     def fetch_one(self, statement: Statement, /, **values: Any) -> tuple[Any, ...] | None:
         """Run *statement* and return its first row, or ``None``."""
@@ -169,6 +184,30 @@ class DatabaseEngine:
         if own:
             self.refuse_foreign_transaction()
         return _Transaction(self)
+
+    def _begin_work(self) -> bool:
+        """Note that this thread is in a call; ``False`` where it is already.
+
+        Raises:
+            AuthNotConnectedError: The engine is not connected, or being disconnected.
+        """
+        thread = get_ident()
+        if thread in self._busy:
+            return False
+        self._busy.add(thread)
+        # Asked after the note is made, so that a disconnect misses no call.
+        if not self._connected:
+            self._busy.discard(thread)
+            raise AuthNotConnectedError
+        return True
+
+    def _others_are_done(self) -> bool:
+        deadline = time.monotonic() + _PATIENCE
+        while self._busy - {get_ident()}:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.001)
+        return True
 
     @contextlib.contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -284,6 +323,7 @@ class DatabaseEngine:
         # Closing an inherited connection would break the parent's, so it is only kept.
         self._inherited += self.database.abandon()
         self._local = threading.local()
+        self._busy = set()
 
 
 _JOINED: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
@@ -299,6 +339,7 @@ class _Transaction(contextlib.AbstractContextManager[None]):
 
     def __enter__(self) -> None:
         engine = self._engine
+        engine._begin_work()
         try:
             self._connection = engine._connection()
             self._connection.__enter__()
@@ -307,8 +348,11 @@ class _Transaction(contextlib.AbstractContextManager[None]):
             except BaseException:
                 self._connection.__exit__(None, None, None)
                 raise
-        except _failures() as error:
-            raise _translated(error) from error
+        except BaseException as error:
+            engine._busy.discard(get_ident())
+            if isinstance(error, _failures()):
+                raise _translated(error) from error
+            raise
         engine._local.inside = True
 
     def __exit__(
@@ -328,6 +372,8 @@ class _Transaction(contextlib.AbstractContextManager[None]):
             if error is None:
                 raise _translated(failure) from failure
             _log.warning("roll-back failed: %s", type(failure).__name__)
+        finally:
+            self._engine._busy.discard(get_ident())
 
 
 def _open(database: str | Path | peewee.Database, pool_size: int) -> peewee.Database:

@@ -14,7 +14,7 @@ import pytest
 from derp_auth_lite.base import BaseAuthClient
 from derp_auth_lite.exceptions import OrgMismatchError
 from derp_auth_lite.models import SessionInfo
-from derp_auth_lite.native_client import NativeAuthClient
+from derp_auth_lite.native_client import NOT_GIVEN, NativeAuthClient
 
 ORG = "6f3f6c1e-58a5-4f6e-9d0c-6c0f5a2f8f11"
 SESSION = SessionInfo(
@@ -220,7 +220,7 @@ class TestInterface:
         added = [one for one in ours if one not in original]
         assert [one for one in ours if one in original] == original
         assert all(kind is Parameter.KEYWORD_ONLY for _, kind, _ in added)
-        assert all(default is None for _, _, default in added)
+        assert all(default in {None, NOT_GIVEN} for _, _, default in added)
         keyword_only = [one for one in ours if one[1] is Parameter.KEYWORD_ONLY]
         assert keyword_only[len(keyword_only) - len(added) :] == added
 
