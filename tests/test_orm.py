@@ -412,3 +412,35 @@ def test_statements_of_one_name_share_no_state_between_dialects(tmp_path, postgr
         migrate(engine)
         assert engine.fetch(statement, action="none") == []
         engine.disconnect()
+
+
+def test_disconnecting_lets_the_calls_of_other_threads_finish(engine):
+    """To close a connection of SQLite in the middle of a call crashes the interpreter."""
+    over = threading.Event()
+    wrong = []
+
+    def work(start):
+        number = start
+        while not over.is_set():
+            number += 1
+            try:
+                with engine.transaction():
+                    add(engine, number)
+                    names(engine)
+            except AuthNotConnectedError:
+                over.wait(0.001)
+            except Exception as error:  # the thread's own would be lost
+                wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(10_000 * n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(50):
+        engine.disconnect()
+        engine.connect()
+        over.wait(0.005)
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert len(names(engine)) > 4
