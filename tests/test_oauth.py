@@ -421,7 +421,7 @@ class TestPreHijacking:
         assert auth._accounts.by_email(EMAIL).token_stamp != stale.token_stamp
 
     def test_row_4_non_verifying_provider(self, auth, idp):
-        """An account made by a provider that vouches for nothing falls to who proves the mailbox."""
+        """What a provider that vouches for nothing made falls to who proves the mailbox."""
         attacker = sign_in(auth, idp, "other", sub="eve", email_verified=False)
         assert attacker.tokens is None
         victim = sign_in(auth, idp, "corp", sub="victim", email_verified=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import peewee
 
+from .._sqlite import patiently
 from ..exceptions import SchemaTooNewError
 from ..orm import DatabaseEngine
 
@@ -44,6 +45,11 @@ def migrate(engine: DatabaseEngine) -> None:
 
 
 def _applied(database: peewee.Database) -> list[str]:
+    # Another process may be switching the new file to WAL at this moment.
+    return patiently(lambda: _read_applied(database))
+
+
+def _read_applied(database: peewee.Database) -> list[str]:
     if not database.table_exists(_TABLE):
         return []
     rows = database.execute_sql(f'SELECT name FROM "{_TABLE}" ORDER BY name').fetchall()  # noqa: S608
