@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["UNKNOWN", "Caller", "bearer_token", "caller_of", "clean_address"]
+__all__ = ["UNKNOWN", "Caller", "bearer_token", "caller_of", "clean_address", "was_forwarded"]
 
 _MAX_AGENT = 512
 _MAX_FORWARDED = 2048
@@ -50,6 +50,11 @@ def caller_of(
         if ip_address is None:
             ip_address = _forwarded(request, trusted_proxies) or _peer(request)
     return Caller(_clean_agent(user_agent), clean_address(ip_address))
+
+
+def was_forwarded(request: object) -> bool:
+    """Tell whether *request* says that it passed a proxy."""
+    return _header(request, "X-Forwarded-For") is not None
 
 
 def _header(request: object, name: str) -> str | None:

@@ -170,10 +170,14 @@ class RateLimitedError(AuthError):
 
 
 class SessionLimitError(AuthError):
-    """The user has as many sessions as the configuration allows; raised after the password."""
+    """The user has as many sessions as may be; ``.user_id`` has shown who they are already."""
 
     code = "session_limit"
     default_message = "Too many sessions: sign out elsewhere first"
+
+    def __init__(self, user_id: str, message: str | None = None) -> None:
+        super().__init__(message)
+        self.user_id = user_id
 
 
 class InvalidCredentialsError(AuthError):

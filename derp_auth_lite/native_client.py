@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,14 @@ from ._addresses import normalize_email
 from ._clock import Clock, utc_now
 from ._keys import KeyRing
 from ._local.delivery import Delivery
-from ._local.events import FAILURE, Events
+from ._local.events import FAILURE, EventRecord, Events, Subscriber
 from ._local.mail_worker import MailWorker
 from ._local.orgs import LocalOrgAuthClient
 from ._local.outbox import Outbox
 from ._migrations import migrate
 from ._native.accounts import DEFAULT_ROLE, Accounts
+from ._native.doctor import Doctor
+from ._native.explain import explain_sign_in
 from ._native.identities import Identities
 from ._native.mail import (
     CONFIRMATION,
@@ -34,9 +37,10 @@ from ._native.profiles import ADMIN_FIELDS, profile_changes
 from ._native.redemptions import Redemptions
 from ._native.refresh_tokens import RefreshTokens
 from ._native.sessions import Sessions, in_steps
+from ._native.throttle import Attempt, Throttle
 from ._pages import FROM_NEWEST, Cursors, bounds, page_size
-from ._records import SessionRecord, UserRecord, as_id
-from ._request import Caller, bearer_token, caller_of
+from ._records import SessionRecord, UserRecord, as_id, new_id
+from ._request import Caller, bearer_token, caller_of, was_forwarded
 from .config import NativeAuthConfig
 from .exceptions import (
     AuthNotConnectedError,
@@ -47,6 +51,7 @@ from .exceptions import (
     InvalidEmailError,
     InvalidTokenError,
     LastIdentityError,
+    SessionLimitError,
     SignupDisabledError,
     UserDisabledError,
     UserNotFoundError,
@@ -57,6 +62,8 @@ from .models import (
     AuthRequest,
     AuthResult,
     CursorResult,
+    EventInfo,
+    Finding,
     Id,
     IdentityInfo,
     OAuthStart,
@@ -84,6 +91,7 @@ __all__ = ["NativeAuthClient"]
 NOT_GIVEN = "<not given>"
 """Stands for a keyword that was left out, where ``None`` is what a bad request carries."""
 
+_PURGE_STEP = 10
 _SUBJECTS = {CONFIRMATION: "Confirm your email address", RECOVERY: "Reset your password"}
 """The interface's defaults, which are the subjects of the shipped templates too."""
 
@@ -124,6 +132,8 @@ class NativeAuthClient(LocalOrgAuthClient):
         self._providers = _providers(config, clock)
         self._automatic_mail = mail_worker
         self._worker: MailWorker | None = None
+        self._subscribers: list[Subscriber] = []
+        self._saw_direct_request = False
         self.set_db(None)
         self.set_kv(None)
 
@@ -140,16 +150,18 @@ class NativeAuthClient(LocalOrgAuthClient):
             lifetime=timedelta(days=self._config.session_expire_days),
             idle=timedelta(days=self._config.jwt.refresh_token_expire_days),
         )
-        self._events = Events(self._db)
+        self._events = Events(self._db, self._subscribers)
         self._use_org_stores(self._db)
         self._redemptions = Redemptions(self._db, self._accounts, self._sessions)
         self._identities = Identities(self._db, self._accounts, self._sessions)
         self._outbox = Outbox(self._db, mail_lifetimes(self._config))
+        self._wire_limits()
         self._wire_mail()
 
     def set_kv(self, kv: KVClient | None) -> None:
         """Set the KV store."""
         self._kv_client = kv
+        self._wire_limits()
         self._flows = OAuthFlows(
             kv, self._keys, clock=self._clock, prefix=self._config.cache_prefix
         )
@@ -165,6 +177,12 @@ class NativeAuthClient(LocalOrgAuthClient):
         self._wire_mail()
         if self._outbox.next_due() is not None:
             self._wake_worker()
+
+    def _wire_limits(self) -> None:
+        prefix = self._config.cache_prefix
+        self._throttle = Throttle(
+            self._kv_client, self._keys, self._events, self._config.throttle, prefix=prefix
+        )
 
     def _wire_mail(self) -> None:
         """Put together what needs more than one of database, KV store and email client."""
@@ -359,10 +377,12 @@ class NativeAuthClient(LocalOrgAuthClient):
             InvalidEmailError: *email* is no address.
             PasswordValidationError: The password does not meet the policy.
             EmailAlreadyExistsError: An account with this address exists.
+            RateLimitedError: Too many sign-ups from there.
         """
         self._require_sign_up(confirmation_url)
         caller = self._caller(request, user_agent, ip_address)
         address = normalize_email(email)
+        self._throttle.sign_up(caller)
         profile = profile_changes(kwargs)
         hashed = self._new_hash(password, address)
         confirm_first = self._config.enable_confirmation
@@ -401,6 +421,8 @@ class NativeAuthClient(LocalOrgAuthClient):
             InvalidCredentialsError: Email or password did not match.
             EmailNotConfirmedError: The password is right, the address not yet confirmed.
             UserDisabledError: The password is right, the account disabled.
+            SessionLimitError: The password is right, and there are as many sessions as may be.
+            RateLimitedError: Too many attempts for this account, or from there.
             RuntimeError: Called inside a transaction of the application.
         """
         self._db.refuse_foreign_transaction()
@@ -408,16 +430,20 @@ class NativeAuthClient(LocalOrgAuthClient):
         caller = self._caller(request, user_agent, ip_address)
         user = self._verified_user(email, password, caller)
         renewed = self._renewed_hash(user, password)
-        with self._db.transaction(own=True):
-            current = self._accounts.signed_in(user, renewed_hash=renewed, **names)
+        most = self._config.throttle.failures_in_a_row or None
+        with self._signing_in(caller):
+            current = self._accounts.signed_in(
+                user, renewed_hash=renewed, most_failures=most, **names
+            )
             session = current and self._open_session(current, caller)
             if session:
                 self._events.record(
                     "sign_in", user_id=user.id, session_id=session.id, caller=caller
                 )
         if current is None or session is None:
-            self._refuse(user, "changed_meanwhile", caller)
+            self._refuse("sign_in", "changed_meanwhile", caller, user=user)
             raise InvalidCredentialsError
+        self._throttle.proved(user.email, caller)
         return AuthResult(user=current.info(), tokens=self._tokens(session))
 
     def change_password(
@@ -441,6 +467,7 @@ class NativeAuthClient(LocalOrgAuthClient):
             UserNotFoundError: There is no such user.
             InvalidCredentialsError: *current_password* is wrong.
             PasswordValidationError: The new password does not meet the policy.
+            RateLimitedError: Too many attempts for this account, or from there.
         """
         caller = self._caller(request)
         user = self._user(user_id)
@@ -550,7 +577,9 @@ class NativeAuthClient(LocalOrgAuthClient):
             if user is not None:
                 self._events.record("password_reset", user_id=user.id, caller=caller)
                 self._notify(PASSWORD_CHANGED, user)
-        return self._redeemed(user, token, claim, "password_reset", caller).info()
+        user = self._redeemed(user, token, claim, "password_reset", caller)
+        self._throttle.proved(user.email, caller)
+        return user.info()
 
     def sign_in_with_magic_link(
         self, *, email: str, magic_link_url: str, request: AuthRequest | None = None
@@ -594,7 +623,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         """
         caller = self._caller(request, user_agent, ip_address)
         claim = self._claim(MAGIC_LINK, token, "sign_in", caller)
-        with self._db.transaction(own=True):
+        with self._signing_in(caller):
             user = self._redemptions.enter(claim) if self._may_enter(claim) else None
             session = None if user is None else self._open_session(user, caller)
             if user is not None and session is not None:
@@ -606,6 +635,7 @@ class NativeAuthClient(LocalOrgAuthClient):
                     details={"method": MAGIC_LINK, "new_user": claim.user_id is None},
                 )
         user = self._redeemed(user, token, claim, "sign_in", caller)
+        self._throttle.proved(user.email, caller)
         assert session is not None
         return AuthResult(user=user.info(), tokens=self._tokens(session))
 
@@ -644,6 +674,8 @@ class NativeAuthClient(LocalOrgAuthClient):
         user = self._user(user_id)
         if current_password is not None:
             self._require_password(user, current_password, "email_change", caller)
+        if not self._may_mail(EMAIL_CHANGE, address, caller, user):
+            return
         about = {"user_id": str(user.id), "stamp": user.token_stamp}
         with self._db.transaction():
             self._post(EMAIL_CHANGE, address, confirm_url, subject, kwargs, about)
@@ -815,7 +847,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         self._db.refuse_foreign_transaction()
         caller = self._caller(request, user_agent, ip_address)
         who = self._proved_at(provider, code, redirect_uri, state, iss, binding, caller)
-        with self._db.transaction(own=True):
+        with self._signing_in(caller):
             user, how = self._identities.enter(who, may_join=self._config.enable_signup)
             about = {"provider": who.provider, "identity": how}
             let_in = user.email_confirmed_at is not None or not self._config.enable_confirmation
@@ -1032,13 +1064,121 @@ class NativeAuthClient(LocalOrgAuthClient):
             if self._sessions.end_all(key):
                 self._events.record("sign_out_all", user_id=key)
 
+    def revoke_other_sessions(self, session_id: Id) -> int:
+        """End all sessions of a user but this one; return how many.
+
+        ``session_id`` must come from an authenticated session.
+
+        Raises:
+            InvalidTokenError: The session has ended itself, or its user is disabled.
+        """
+        session = self._living_session(session_id, None)
+        with self._db.transaction():
+            ended = self._sessions.end_all(str(session.user_id), keep=session.id)
+            if ended:
+                self._events.record(
+                    "sign_out_others",
+                    user_id=session.user_id,
+                    session_id=session.id,
+                    details={"sessions": ended},
+                )
+        return ended
+
+    def requires_recent_sign_in(self, session: SessionInfo, minutes: float) -> bool:
+        """Tell whether a user must sign in anew before something grave, such as a new address.
+
+        What counts is when the session began; refreshing it changes nothing (OWASP ASVS 5.0,
+        7.5.1). Where that is not known, as with ``JWTConfig.verify = "stateless"``, or lies in the
+        future, the answer is yes.
+
+        Args:
+            session: From :meth:`authenticate`.
+            minutes: How long ago the sign-in may be.
+
+        Raises:
+            ValueError: *minutes* is not more than 0.
+        """
+        if not minutes > 0:
+            raise ValueError("minutes must be more than 0")
+        began = session.metadata.get("created_at")
+        if began is None:
+            return True
+        return not timedelta(0) <= self._db.now - began <= timedelta(minutes=minutes)
+
     def purge(self) -> int:
         """Remove expired rows; return how many.
 
         Sign-ins remove a few each time; call this from a nightly job where there are many.
         """
         removed = in_steps(self._sessions.purge) + in_steps(self._outbox.purge)
+        removed += in_steps(self._purge_events)
         return removed + (self._kv_client.purge() if self._kv_client is not None else 0)
+
+    # Events and checks
+
+    def list_events_by_cursor(
+        self, *, user_id: Id | None = None, limit: int = 10, after: str | None = None
+    ) -> CursorResult[EventInfo]:
+        """Return a page of events, newest first; *limit* is at most 1,000.
+
+        They are kept for ``event_retention_days``. Of failures from one network range only the
+        first of an hour are written, see ``ThrottleConfig.events_by_range``.
+
+        Args:
+            user_id: Whose; by default everybody's, which is an administrator's call.
+
+        Raises:
+            InvalidCursorError: *after* is no cursor of this list.
+        """
+        key, size = as_id(user_id), page_size(limit)
+        name = f"events:{key}"
+        start = self._cursors.position(name, after, FROM_NEWEST)
+        is_nobody = user_id is not None and key is None
+        events = [] if is_nobody else self._events.list(key, limit=size + 1, after=start)
+        return self._cursors.page(
+            name, events, size, EventRecord.info, lambda row: (row.created_at, row.id)
+        )
+
+    def subscribe(self, function: Subscriber) -> Callable[[], None]:
+        """Call *function* with every :class:`~.models.EventInfo` of this client from now on.
+
+        It is called once the event is committed, in the thread of the act, which waits for it. What
+        it raises is logged and changes nothing. Call the result to end that.
+        """
+        self._subscribers.append(function)
+
+        def unsubscribe() -> None:
+            if function in self._subscribers:
+                self._subscribers.remove(function)
+
+        return unsubscribe
+
+    def explain_sign_in(self, email: str) -> list[Finding]:
+        """Tell an operator what keeps an address from signing in with its password.
+
+        It says who has an account: an administrator's call, never a page's. Findings hold no
+        secret; those of level ``error`` refuse every attempt.
+        """
+        return explain_sign_in(email, self._accounts, self._throttle, self._config)
+
+    def doctor(self) -> list[Finding]:
+        """Look for what is set up wrong or has gone wrong; an empty list is good news.
+
+        It tries the KV store out, reads the database and looks at the files beside a SQLite one.
+
+        Raises:
+            AuthBackendError: The database failed.
+        """
+        doctor = Doctor(self._config, self._db, self._kv_client)
+        return [
+            *doctor.settings(has_mail=self._email_client is not None),
+            *doctor.proxies(saw_direct_request=self._saw_direct_request),
+            *doctor.files(),
+            *doctor.schema(),
+            *doctor.clock(self._events),
+            *doctor.mail(self._outbox),
+            *doctor.kv(),
+        ]
 
     # Steps
 
@@ -1048,6 +1188,8 @@ class NativeAuthClient(LocalOrgAuthClient):
         user_agent: str | None = None,
         ip_address: str | None = None,
     ) -> Caller:
+        if self._config.trusted_proxies and request is not None and not was_forwarded(request):
+            self._saw_direct_request = True
         return caller_of(
             request,
             user_agent=user_agent,
@@ -1092,11 +1234,11 @@ class NativeAuthClient(LocalOrgAuthClient):
         self, user: UserRecord, password: str, action: str, caller: Caller
     ) -> None:
         self._db.refuse_foreign_transaction()
-        if not self._hasher.verify_or_dummy(password, user.password_hash):
-            self._events.record(
-                action, FAILURE, user_id=user.id, reason="wrong_password", caller=caller
-            )
+        attempt = self._throttle.sign_in(user.email, caller)
+        if not self._matches(user, password):
+            self._failed(attempt, action, caller, user)
             raise InvalidCredentialsError("The current password is wrong")
+        self._throttle.succeeded(attempt)
 
     def _require_mail(self, *, with_link: bool = True) -> EmailClient:
         if self._email_client is None:
@@ -1116,12 +1258,28 @@ class NativeAuthClient(LocalOrgAuthClient):
     ) -> None:
         """Write down that somebody asked for a link, and look nothing up: time tells nothing."""
         address = normalize_email(email)
-        hashed = self._keys.mac("email address", address.encode()).hex()
+        caller = self._caller(request)
+        self._require_mail()
+        if not self._may_mail(kind, address, caller):
+            return
+        hashed = self._throttle.address_hash(address)
         with self._db.transaction():
             self._post(kind, address, url, subject, variables)
-            self._events.record(
-                f"{kind}_requested", address_hash=hashed, caller=self._caller(request)
-            )
+            self._events.record(f"{kind}_requested", address_hash=hashed, caller=caller)
+
+    def _may_mail(
+        self, kind: str, address: str, caller: Caller, user: UserRecord | None = None
+    ) -> bool:
+        """Count a mail; one too many for its address is dropped, of which nobody is told.
+
+        Raises:
+            RateLimitedError: One too many for the range that asks.
+        """
+        self._throttle.mail(caller)
+        if self._throttle.may_mail(address):
+            return True
+        self._refuse(f"{kind}_requested", "throttled", caller, user=user, address=address)
+        return False
 
     def _post(
         self,
@@ -1157,9 +1315,11 @@ class NativeAuthClient(LocalOrgAuthClient):
     def _claim(self, purpose: str, token: str, action: str, caller: Caller) -> Claim:
         """Return what a one-time token stands for; that spends nothing."""
         self._db.refuse_foreign_transaction()
+        self._throttle.token(caller)
         claim = self._one_time.read(purpose, token)
         if claim is None:
-            self._events.record(action, FAILURE, reason="unknown_token", caller=caller)
+            self._throttle.refused_token(caller)
+            self._refuse(action, "unknown_token", caller)
             raise InvalidTokenError
         return claim
 
@@ -1172,9 +1332,8 @@ class NativeAuthClient(LocalOrgAuthClient):
     ) -> UserRecord:
         """Forget a token that was spent; refuse it where somebody was faster."""
         if user is None:
-            self._events.record(
-                action, FAILURE, user_id=claim.user_id, reason="spent_token", caller=caller
-            )
+            self._throttle.refused_token(caller)
+            self._refuse(action, "spent_token", caller, user_id=claim.user_id)
             raise InvalidTokenError
         self._one_time.forget(token)
         return user
@@ -1193,25 +1352,74 @@ class NativeAuthClient(LocalOrgAuthClient):
     def _verified_user(self, email: str, password: str, caller: Caller) -> UserRecord:
         """Return the user whose password this is; costs one hash whoever asks (ASVS 6.3.8)."""
         try:
-            user = self._accounts.by_email(normalize_email(email))
+            address = normalize_email(email)
         except InvalidEmailError:
-            user = None
-        matches = self._hasher.verify_or_dummy(password, user and user.password_hash)
-        if user is None or not matches:
-            self._refuse(user, "wrong_password" if user else "unknown_address", caller)
+            address = None
+        attempt = self._throttle.sign_in(address or str(email), caller)
+        user = self._accounts.by_email(address)
+        if not self._matches(user, password):
+            self._failed(attempt, "sign_in", caller, user)
             raise InvalidCredentialsError
+        assert user is not None
         if not user.is_active:
-            self._refuse(user, "disabled", caller)
+            self._refuse("sign_in", "disabled", caller, user=user)
             raise UserDisabledError
         if self._config.enable_confirmation and user.email_confirmed_at is None:
-            self._refuse(user, "not_confirmed", caller)
+            self._refuse("sign_in", "not_confirmed", caller, user=user)
             raise EmailNotConfirmedError
         return user
 
-    def _refuse(self, user: UserRecord | None, reason: str, caller: Caller) -> None:
-        self._events.record(
-            "sign_in", FAILURE, user_id=user and user.id, reason=reason, caller=caller
-        )
+    def _matches(self, user: UserRecord | None, password: str) -> bool:
+        """Tell whether a password opens an account; costs one hash whatever the answer is.
+
+        After too many failures in a row none does, and nothing tells the right one from others
+        (NIST SP 800-63B-4, section 3.2.2).
+        """
+        is_right = self._hasher.verify_or_dummy(password, user and user.password_hash)
+        most = self._config.throttle.failures_in_a_row
+        return user is not None and is_right and not (most and user.failed_sign_ins >= most)
+
+    def _failed(
+        self, attempt: Attempt, action: str, caller: Caller, user: UserRecord | None
+    ) -> None:
+        """Count a wrong password, and write it down."""
+        self._throttle.failed(attempt, caller)
+        reason = "wrong_password" if user else "unknown_address"
+        is_noted = self._throttle.may_note(caller)
+        with self._db.transaction(own=True):
+            # For an unknown address the same is done to nobody, since time would tell.
+            self._accounts.failed(str(user.id) if user else new_id())
+            if is_noted:
+                self._events.record(
+                    action,
+                    FAILURE,
+                    user_id=user and user.id,
+                    reason=reason,
+                    address_hash=None if user else attempt.account,
+                    caller=caller,
+                )
+
+    def _refuse(
+        self,
+        action: str,
+        reason: str,
+        caller: Caller,
+        *,
+        user: UserRecord | None = None,
+        user_id: str | None = None,
+        address: str | None = None,
+    ) -> None:
+        """Write a refusal down, unless there were too many from that range."""
+        if self._throttle.may_note(caller):
+            hashed = None if address is None else self._throttle.address_hash(address)
+            self._events.record(
+                action,
+                FAILURE,
+                user_id=user.id if user else user_id,
+                reason=reason,
+                address_hash=hashed,
+                caller=caller,
+            )
 
     def _proved_at(
         self,
@@ -1269,7 +1477,38 @@ class NativeAuthClient(LocalOrgAuthClient):
         return bool(by_link or (user and user.password_hash) or self._identities.list(user_id))
 
     def _open_session(self, user: UserRecord, caller: Caller) -> SessionRecord:
+        self._purge_events(_PURGE_STEP)
+        self._make_room(user)
         return self._sessions.open(str(user.id), user.role, caller)
+
+    def _make_room(self, user: UserRecord) -> None:
+        """Hold the number of sessions that a user may have."""
+        most, key = self._config.max_sessions_per_user, str(user.id)
+        if most is None:
+            return
+        self._accounts.hold(key)
+        beyond = self._sessions.beyond(key, most - 1)
+        if beyond and self._config.session_limit_policy == "refuse":
+            raise SessionLimitError(key)
+        for session_id in beyond:
+            self._sessions.end(session_id)
+            self._events.record(
+                "session_ended", user_id=key, session_id=session_id, reason="session_limit"
+            )
+
+    @contextlib.contextmanager
+    def _signing_in(self, caller: Caller) -> Iterator[None]:
+        """Do the block as one; a session too many leaves nothing of it but a record."""
+        try:
+            with self._db.transaction(own=True):
+                yield
+        except SessionLimitError as error:
+            self._refuse("sign_in", "session_limit", caller, user_id=error.user_id)
+            raise
+
+    def _purge_events(self, limit: int) -> int:
+        kept = timedelta(days=self._config.event_retention_days)
+        return self._events.purge(self._db.now - kept, limit)
 
     def _end_refused(self, session_id: str, counter: int, caller: Caller) -> None:
         """End a session whose refresh token was spent before, and keep a record of it."""

@@ -17,6 +17,7 @@ from derp_auth_lite.exceptions import (
     LastOwnerError,
     OrgSlugConflictError,
     RateLimitedError,
+    SessionLimitError,
 )
 
 ERRORS = [
@@ -30,6 +31,7 @@ ARGUMENTS = {
     LastOwnerError: (["org"],),
     OrgSlugConflictError: ("acme",),
     RateLimitedError: (12.5,),
+    SessionLimitError: ("user",),
 }
 
 PARENTS = {

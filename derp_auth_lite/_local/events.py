@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+import logging
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from .._records import new_id
+import peewee
+
+from .._records import as_object, new_id
 from .._request import UNKNOWN, Caller
 from .._statements import Bind, Statement
 from .._tables import Event
-from ..orm import DatabaseEngine
+from ..models import EventInfo
+from ..orm import DatabaseEngine, as_utc
 
-__all__ = ["FAILURE", "SUCCESS", "Events"]
+__all__ = ["FAILURE", "SUCCESS", "EventRecord", "Events", "Subscriber"]
+
+_log = logging.getLogger(__name__)
+
+Subscriber = Callable[[EventInfo], object]
 
 SUCCESS = "success"
 FAILURE = "failure"
@@ -33,6 +43,66 @@ _INSERT = Statement(
         }
     ).returning(Event.id)
 )
+_COLUMNS = (
+    Event.id,
+    Event.user_id,
+    Event.action,
+    Event.outcome,
+    Event.reason,
+    Event.session_id,
+    Event.address_hash,
+    Event.ip_address,
+    Event.user_agent,
+    Event.details,
+    Event.created_at,
+)
+
+
+class EventRecord(NamedTuple):
+    """A row of ``auth_events``, values as the driver gave them."""
+
+    id: Any
+    user_id: Any
+    action: str
+    outcome: str
+    reason: str | None
+    session_id: Any
+    address_hash: str | None
+    ip_address: str | None
+    user_agent: str | None
+    details: Any
+    created_at: Any
+
+    def info(self) -> EventInfo:
+        """Return the public record."""
+        return EventInfo(
+            id=str(self.id),
+            user_id=None if self.user_id is None else str(self.user_id),
+            action=self.action,
+            outcome=self.outcome,
+            reason=self.reason,
+            session_id=None if self.session_id is None else str(self.session_id),
+            address_key=self.address_hash,
+            ip_address=self.ip_address,
+            user_agent=self.user_agent,
+            details=as_object(self.details),
+            created_at=as_utc(self.created_at),
+        )
+
+
+def _page(*conditions: Any) -> Any:
+    position = peewee.Tuple(Event.created_at, Event.id)
+    after = peewee.Tuple(Bind("after_time"), Bind("after_id"))
+    return (
+        Event.select(*_COLUMNS)
+        .where(position < after, *conditions)
+        .order_by(Event.created_at.desc(), Event.id.desc())
+        .limit(Bind("limit"))
+    )
+
+
+_LIST = Statement(_page, repeatable=True)
+_LIST_OF_USER = Statement(lambda: _page(Event.user_id == Bind("user_id")), repeatable=True)
 _EXPIRED = Event.alias("expired")
 _PURGE = Statement(
     lambda: (
@@ -50,10 +120,16 @@ _PURGE = Statement(
 
 
 class Events:
-    """Writes what happened to ``auth_events``."""
+    """Writes what happened to ``auth_events``, and tells who wants to know.
 
-    def __init__(self, engine: DatabaseEngine) -> None:
+    Args:
+        subscribers: Each is called with every event, once it is committed, in the thread that
+            wrote it. One that raises changes nothing.
+    """
+
+    def __init__(self, engine: DatabaseEngine, subscribers: Iterable[Subscriber] = ()) -> None:
         self._engine = engine
+        self._subscribers = subscribers
 
     def record(
         self,
@@ -74,8 +150,7 @@ class Events:
             reason: Why it was refused, which the caller of the library never learns.
             address_hash: A keyed hash that stands for an address without an account.
         """
-        self._engine.fetch(
-            _INSERT,
+        event = EventRecord(
             id=new_id(),
             user_id=user_id,
             action=action,
@@ -86,9 +161,33 @@ class Events:
             ip_address=caller.ip_address,
             user_agent=caller.user_agent,
             details=details or {},
-            now=self._engine.now,
+            created_at=self._engine.now,
         )
+        self._engine.fetch(_INSERT, now=event.created_at, **event._asdict())
+        for subscriber in tuple(self._subscribers):
+            self._engine.after_commit(functools.partial(_tell, subscriber, event.info()))
+
+    def list(
+        self, user_id: str | None, *, limit: int, after: tuple[datetime, str]
+    ) -> list[EventRecord]:
+        """Return events, newest first, of one user or all."""
+        rows = self._engine.fetch(
+            _LIST if user_id is None else _LIST_OF_USER,
+            user_id=user_id,
+            after_time=after[0],
+            after_id=after[1],
+            limit=limit,
+        )
+        return [EventRecord._make(row) for row in rows]
 
     def purge(self, before: datetime, limit: int) -> int:
         """Remove at most *limit* events older than *before*; return how many."""
         return self._engine.execute(_PURGE, before=before, n=limit)
+
+
+def _tell(subscriber: Subscriber, event: EventInfo) -> None:
+    try:
+        subscriber(event)
+    except Exception as error:  # noqa: BLE001  what an application does may raise anything
+        # Its message and its traceback may hold anything too.
+        _log.error("a subscriber raised %s at the event %s", type(error).__name__, event.action)

@@ -16,7 +16,7 @@ from .._sqlite import patiently
 from ..exceptions import SchemaTooNewError
 from ..orm import DatabaseEngine
 
-__all__ = ["migrate"]
+__all__ = ["migrate", "pending"]
 
 _TABLE = "auth_migrations"
 _FOLDER = Path(__file__).parent
@@ -30,7 +30,7 @@ def migrate(engine: DatabaseEngine) -> None:
         SchemaTooNewError: A newer version of the library has been here.
         AuthBackendError: The database failed.
     """
-    known = sorted(path.stem for path in _FOLDER.glob("[0-9]*.py"))
+    known = _known()
     with engine.connection():
         if _applied(engine.database) == known:
             return
@@ -42,6 +42,20 @@ def migrate(engine: DatabaseEngine) -> None:
             from playhouse.migrations import Runner
 
             Runner(engine.database, str(_FOLDER), table_name=_TABLE).up()
+
+
+def pending(engine: DatabaseEngine) -> list[str]:
+    """Return the names of the scripts that the engine's database has yet to see.
+
+    Raises:
+        AuthBackendError: The database failed.
+    """
+    with engine.connection():
+        return sorted(set(_known()) - set(_applied(engine.database)))
+
+
+def _known() -> list[str]:
+    return sorted(path.stem for path in _FOLDER.glob("[0-9]*.py"))
 
 
 def _applied(database: peewee.Database) -> list[str]:

@@ -19,6 +19,7 @@ from ..orm import Conflict, DatabaseEngine
 __all__ = ["Accounts", "new_stamp"]
 
 DEFAULT_ROLE = "default"
+_NEVER = 2**31 - 1
 
 _BY_ID = Statement(lambda: User.select(*USER_COLUMNS).where(User.id == Bind("id")), repeatable=True)
 _BY_EMAIL = Statement(
@@ -61,8 +62,20 @@ _SIGNED_IN = Statement(
                 User.password_hash: Bind("password_hash"),
             }
         )
-        .where(User.id == Bind("id"), User.is_active, User.password_hash == Bind("verified_hash"))
+        .where(
+            User.id == Bind("id"),
+            User.is_active,
+            User.password_hash == Bind("verified_hash"),
+            User.failed_sign_ins < Bind("most_failures"),
+        )
         .returning(*USER_COLUMNS)
+    )
+)
+_FAILED = Statement(
+    lambda: (
+        User.update({User.failed_sign_ins: User.failed_sign_ins + 1})
+        .where(User.id == Bind("id"))
+        .returning(User.failed_sign_ins)
     )
 )
 _SET_PASSWORD = Statement(
@@ -209,11 +222,13 @@ class Accounts:
         first_name: str | None = None,
         last_name: str | None = None,
         renewed_hash: str | None = None,
+        most_failures: int | None = None,
     ) -> UserRecord | None:
         """Note a sign-in by password and fill in names that the profile lacks.
 
         Returns ``None`` if the account was disabled or its password changed since it was read, so
-        that a sign-in with the old password cannot outrun a change.
+        that a sign-in with the old password cannot outrun a change; or if, by now, the sign-ins
+        that failed in a row are *most_failures*, so that many at once get no further try.
         """
         row = self._engine.fetch_one(
             _SIGNED_IN,
@@ -222,9 +237,14 @@ class Accounts:
             password_hash=renewed_hash or user.password_hash,
             first_name=first_name,
             last_name=last_name,
+            most_failures=_NEVER if most_failures is None else most_failures,
             now=self._engine.now,
         )
         return None if row is None else UserRecord._make(row)
+
+    def failed(self, user_id: str) -> None:
+        """Count one more wrong password in a row; a success or a new password begins anew."""
+        self._engine.execute(_FAILED, id=user_id)
 
     def set_password(self, user: UserRecord, password_hash: str) -> UserRecord | None:
         """Set a password and void all outstanding one-time tokens.

@@ -25,6 +25,7 @@ that of Supabase Auth's reuse interval.
 
 _SKEW = timedelta(seconds=1)
 _PURGE_STEP = 10
+_ALL = 2**31 - 1
 
 
 def _with_roles() -> tuple[Any, ...]:
@@ -157,6 +158,16 @@ _END_OTHERS = Statement(
         Session.delete()
         .where(Session.user == Bind("user_id"), Session.id != Bind("keep"))
         .returning(Session.id)
+    )
+)
+
+_BEYOND = Statement(
+    lambda: (
+        Session.select(Session.id)
+        .where(Session.user == Bind("user_id"), Session.active_until > Bind("now"))
+        .order_by(Session.created_at.desc(), Session.id.desc())
+        .limit(Bind("limit"))
+        .offset(Bind("keep"))
     )
 )
 
@@ -301,6 +312,16 @@ class Sessions:
             if kept is None:
                 return self._engine.execute(_END_ALL, user_id=user_id)
             return self._engine.execute(_END_OTHERS, user_id=user_id, keep=kept)
+
+    def beyond(self, user_id: str, keep: int) -> tuple[str, ...]:
+        """Return the ids of a user's living sessions but for the newest *keep*.
+
+        Whoever acts on it holds the user's row, so that two sign-ins do not count at once.
+        """
+        rows = self._engine.fetch(
+            _BEYOND, user_id=user_id, keep=keep, limit=_ALL, now=self._engine.now
+        )
+        return tuple(str(row[0]) for row in rows)
 
     def purge(self, limit: int) -> int:
         """Remove at most *limit* sessions that are over; return how many."""
