@@ -22,6 +22,7 @@ from ._native.doctor import Doctor
 from ._native.explain import explain_sign_in
 from ._native.identities import Identities
 from ._native.mail import (
+    ACCOUNT_EXISTS,
     CONFIRMATION,
     EMAIL_CHANGE,
     EMAIL_CHANGED,
@@ -36,6 +37,7 @@ from ._native.one_time import Claim, OneTimeTokens
 from ._native.profiles import ADMIN_FIELDS, profile_changes
 from ._native.redemptions import Redemptions
 from ._native.refresh_tokens import RefreshTokens
+from ._native.session_cookies import SessionCookies
 from ._native.sessions import Sessions, in_steps
 from ._native.throttle import Attempt, Throttle
 from ._pages import FROM_NEWEST, Cursors, bounds, page_size
@@ -124,6 +126,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         self._keys = KeyRing(jwt.secret, jwt.previous_secrets)
         self._access_tokens = AccessTokens(jwt, clock=clock)
         self._refresh_tokens = RefreshTokens(self._keys)
+        self._session_cookies = SessionCookies(self._keys)
         self._cursors = Cursors(self._keys)
         self._hasher = hasher or Argon2Hasher(config.password.hash_profile)
         self._stateless = jwt.verify == "stateless"
@@ -235,6 +238,17 @@ class NativeAuthClient(LocalOrgAuthClient):
             UserNotFoundError: There is no such user.
         """
         return self._user(user_id).info()
+
+    def find_user(self, email: str) -> UserInfo | None:
+        """Return the user with this address, or ``None``; an administrator's call.
+
+        Whoever sees the answer learns who has an account.
+        """
+        try:
+            user = self._accounts.by_email(normalize_email(email))
+        except InvalidEmailError:
+            return None
+        return None if user is None else user.info()
 
     def list_users(self, *, limit: int | None = None, offset: int | None = None) -> list[UserInfo]:
         """Return users, newest first."""
@@ -527,6 +541,27 @@ class NativeAuthClient(LocalOrgAuthClient):
         """
         subject = confirmation_subject
         self._request_mail(CONFIRMATION, email, confirmation_url, request, subject, kwargs)
+
+    def notify_account_exists(
+        self, *, email: str, recovery_url: str, request: AuthRequest | None = None
+    ) -> None:
+        """Tell the owner of an address that somebody tried to sign up with it.
+
+        For a page that answers a sign-up alike whether or not the address is taken (OWASP ASVS 5.0,
+        6.3.8): it calls this where :meth:`sign_up` raised EmailAlreadyExistsError. The mail brings
+        a link for a new password, which takes the account from whoever may have made it before the
+        owner came.
+
+        Args:
+            recovery_url: The page that calls :meth:`reset_password`; the link is this with
+                ``token`` added.
+
+        Raises:
+            InvalidEmailError: *email* is no address.
+            ConfigError: No mail can be sent.
+            ValueError: *recovery_url* is no link that a mail may hold.
+        """
+        self._request_mail(ACCOUNT_EXISTS, email, recovery_url, request)
 
     def request_password_recovery(
         self,
@@ -961,6 +996,46 @@ class NativeAuthClient(LocalOrgAuthClient):
         if session is None or str(session.user_id) != claims.user_id:
             return None
         return session.info(claims.expires_at)
+
+    def issue_session_cookie(self, tokens: TokenPair) -> str:
+        """Return the value of a cookie that stands for the session of *tokens*.
+
+        It lives as long as the session. Set it HttpOnly, Secure and SameSite=Lax; the tokens are
+        not needed beside it.
+
+        Raises:
+            InvalidTokenError: The tokens are not of this client.
+        """
+        known = self._refresh_tokens.read(tokens.refresh_token)
+        if known is None:
+            raise InvalidTokenError
+        return self._session_cookies.issue(known[0])
+
+    def authenticate_cookie(self, value: object) -> SessionInfo | None:
+        """Return the session of a cookie of :meth:`issue_session_cookie`, or ``None``.
+
+        The session is looked up each time, whatever ``JWTConfig.verify`` says. Being used puts its
+        idle limit off, with one statement a minute at the most. ``expires_at`` is the end of the
+        session.
+
+        Raises:
+            AuthBackendError: The database is down, which is not the same as "not signed in".
+        """
+        session_id = self._session_cookies.read(value)
+        session = None if session_id is None else self._sessions.check(session_id)
+        if session is None:
+            return None
+        self._sessions.touch(session)
+        return session.info()
+
+    def is_fresh(self, session: SessionInfo, within: timedelta) -> bool:
+        """Tell whether a session began no longer ago than *within*.
+
+        That is when its user last proved who they are, which what matters most should ask for
+        (OWASP ASVS 5.0, 7.5.1). A session that does not say when it began is not fresh.
+        """
+        begun = session.metadata.get("created_at")
+        return begun is not None and timedelta(0) <= self._clock() - begun <= within
 
     def refresh_token(self, refresh_token: str, *, request: AuthRequest | None = None) -> TokenPair:
         """Exchange a refresh token for a new pair; the old one is spent.

@@ -13,6 +13,7 @@ from .accounts import Accounts
 from .one_time import Claim, OneTimeTokens
 
 __all__ = [
+    "ACCOUNT_EXISTS",
     "CONFIRMATION",
     "EMAIL_CHANGE",
     "EMAIL_CHANGED",
@@ -23,7 +24,9 @@ __all__ = [
     "mail_lifetimes",
 ]
 
-# Kinds of mail. Of those with a link it is the purpose of its token too.
+# Kinds of mail. Of those with a link it is the purpose of its token too, but for the first, whose
+# link is one of recovery.
+ACCOUNT_EXISTS = "account_exists"
 CONFIRMATION = "confirmation"
 EMAIL_CHANGE = "email_change"
 MAGIC_LINK = "magic_link"
@@ -37,11 +40,13 @@ _NOTICE = timedelta(days=4)  # RFC 5321, section 4.5.4.1: the least that a sende
 def mail_lifetimes(config: NativeAuthConfig) -> dict[str, timedelta]:
     """Return for each kind of mail how long its link lives, and for how long it is of use."""
     confirmation = timedelta(hours=config.confirmation_token_expire_hours)
+    recovery = timedelta(minutes=config.recovery_token_expire_minutes)
     return {
+        ACCOUNT_EXISTS: recovery,
         CONFIRMATION: confirmation,
         EMAIL_CHANGE: confirmation,
         MAGIC_LINK: timedelta(minutes=config.magic_link_expire_minutes),
-        RECOVERY: timedelta(minutes=config.recovery_token_expire_minutes),
+        RECOVERY: recovery,
         EMAIL_CHANGED: _NOTICE,
         PASSWORD_CHANGED: _NOTICE,
     }
@@ -92,7 +97,7 @@ class AccountMail:
         if not user.is_active or not self._is_wanted(intent, user):
             return None
         return Claim(
-            purpose=intent.kind,
+            purpose=RECOVERY if intent.kind == ACCOUNT_EXISTS else intent.kind,
             email=user.email,
             user_id=str(user.id),
             stamp=user.token_stamp,

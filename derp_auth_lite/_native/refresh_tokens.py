@@ -23,17 +23,22 @@ _CHARACTERS = -(-(_LAYOUT.size + _MAC) * 4 // 3)
 
 
 class RefreshTokens:
-    """Makes and reads refresh tokens; *keys* sign them."""
+    """Makes and reads refresh tokens; *keys* sign them.
 
-    def __init__(self, keys: KeyRing) -> None:
+    Args:
+        purpose: Picks the key. What is made for one purpose is worth nothing for another.
+    """
+
+    def __init__(self, keys: KeyRing, purpose: str = _PURPOSE) -> None:
         self._keys = keys
+        self._purpose = purpose
 
     def issue(self, session_id: str, counter: int) -> str:
         """Return the refresh token of a session at *counter*."""
         head = _LAYOUT.pack(
             _VERSION, bytes.fromhex(self._keys.kid), uuid.UUID(session_id).bytes, counter
         )
-        return _text(head + self._keys.mac(_PURPOSE, head))
+        return _text(head + self._keys.mac(self._purpose, head))
 
     def read(self, token: object) -> tuple[str, int] | None:
         """Return session id and counter of a token that we made, else ``None``; never raises."""
@@ -47,7 +52,7 @@ class RefreshTokens:
             return None
         head, mac = raw[: _LAYOUT.size], raw[_LAYOUT.size :]
         version, kid, session_id, counter = _LAYOUT.unpack(head)
-        if version != _VERSION or not self._keys.check(_PURPOSE, head, mac, kid=kid.hex()):
+        if version != _VERSION or not self._keys.check(self._purpose, head, mac, kid=kid.hex()):
             return None
         return str(uuid.UUID(bytes=session_id)), counter
 

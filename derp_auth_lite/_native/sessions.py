@@ -24,6 +24,7 @@ that of Supabase Auth's reuse interval.
 """
 
 _SKEW = timedelta(seconds=1)
+_TOUCH_STEP = timedelta(minutes=1)
 _PURGE_STEP = 10
 _ALL = 2**31 - 1
 
@@ -132,6 +133,13 @@ _ROTATE = Statement(
             _of_active_user(),
         )
         .returning(*_returning())
+    )
+)
+_TOUCH = Statement(
+    lambda: (
+        Session.update({Session.active_until: _ends_at()})
+        .where(Session.id == Bind("id"), Session.active_until > Bind("now"), _of_active_user())
+        .returning(Session.id)
     )
 )
 _SET_ORG = Statement(
@@ -261,6 +269,13 @@ class Sessions:
         elapsed = self._engine.now - as_utc(session.refreshed_at)
         # Two machines' clocks differ a little: the other one may be ahead.
         return session if -_SKEW <= elapsed <= GRACE else None
+
+    def touch(self, session: SessionRecord) -> None:
+        """Put a session's idle limit off; at most once a minute, and never past its end."""
+        idle_end = self._engine.now + self._idle
+        end = min(idle_end, as_utc(session.expires_at))
+        if end - as_utc(session.active_until) >= _TOUCH_STEP:
+            self._engine.fetch(_TOUCH, id=session.id, now=self._engine.now, idle_end=idle_end)
 
     def set_org(self, session_id: str, org_id: str | None) -> SessionRecord | None:
         """Give a living session of an active user an organization; ``None`` if it is over.
