@@ -284,6 +284,9 @@ class HTTPClient:
             size += len(part)
             if size > self._max_bytes:
                 raise AuthBackendError(f"{self.name} sent more than {self._max_bytes} bytes")
+        announced = raw.headers.get("Content-Length", "")
+        if announced.isdecimal() and 0 < size < int(announced):
+            raise ConnectionError("the answer was cut short")  # urllib3 1.26 does not notice
         return b"".join(parts)
 
     def _pause(self, attempt: int, headers: Mapping[str, str], deadline: float) -> bool:
