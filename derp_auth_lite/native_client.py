@@ -90,7 +90,14 @@ if TYPE_CHECKING:
 
 __all__ = ["NativeAuthClient"]
 
-NOT_GIVEN = "<not given>"
+
+class _NotGiven(str):
+    """A text like no other: a request may carry the same characters, but never this object."""
+
+    __slots__ = ()
+
+
+NOT_GIVEN: str = _NotGiven("<not given>")
 """Stands for a keyword that was left out, where ``None`` is what a bad request carries."""
 
 _PURGE_STEP = 10
@@ -1512,8 +1519,8 @@ class NativeAuthClient(LocalOrgAuthClient):
         chosen = self.get_oauth_provider(provider)
         try:
             flow = self._ended_flow(str(provider), state, binding, user_id)
-            if flow is not None or iss != NOT_GIVEN:
-                chosen.check_issuer(None if iss == NOT_GIVEN else iss)
+            if flow is not None or iss is not NOT_GIVEN:
+                chosen.check_issuer(None if iss is NOT_GIVEN else iss)
             begun = state if flow is not None else None
             return chosen.authenticate(
                 code,
@@ -1536,13 +1543,13 @@ class NativeAuthClient(LocalOrgAuthClient):
         self, provider: str, state: str | None, binding: str | None, user_id: str | None
     ) -> Flow | None:
         """Spend the state; ``None`` for a caller who guards it alone, where that is allowed."""
-        if state == NOT_GIVEN and not self._config.oauth_require_state:
+        if state is NOT_GIVEN and not self._config.oauth_require_state:
             return None
         return self._flows.end(
-            None if state == NOT_GIVEN else state,
+            None if state is NOT_GIVEN else state,
             provider=provider,
-            binding=None if binding == NOT_GIVEN else binding,
-            bound=binding != NOT_GIVEN,
+            binding=None if binding is NOT_GIVEN else binding,
+            bound=binding is not NOT_GIVEN,
             user_id=user_id,
         )
 

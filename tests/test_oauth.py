@@ -147,7 +147,9 @@ class TestTheState:
         with pytest.raises(InvalidCredentialsError, match="begin again"):
             auth.sign_in_with_oauth("corp", "code", state=start.state)
 
-    @pytest.mark.parametrize("state", [None, "", "x", "x" * 43, "\ud800" * 43, 7, "y" * 10_000])
+    @pytest.mark.parametrize(
+        "state", [None, "", "x", "x" * 43, "\ud800" * 43, 7, "y" * 10_000, "<not given>"]
+    )
     def test_row_6_an_unknown_empty_or_missing_state_is_never_the_plain_flow(
         self, auth, idp, state
     ):
