@@ -147,6 +147,21 @@ class NativeAuthClient(LocalOrgAuthClient):
         self.set_db(None)
         self.set_kv(None)
 
+    @property
+    def config(self) -> NativeAuthConfig:
+        """The settings that the client was made with."""
+        return self._config
+
+    @property
+    def providers(self) -> list[str]:
+        """The names of the configured providers, sorted."""
+        return sorted(self._providers)
+
+    @property
+    def sends_mail(self) -> bool:
+        """Whether links can be mailed: there are an email client and a KV store."""
+        return self._email_client is not None and self._kv_client is not None
+
     # Wiring
 
     def set_db(self, db: DatabaseEngine | None) -> None:
