@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import dataclasses
 import doctest
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from derp_auth_lite import exceptions
+from derp_auth_lite.config import ThrottleConfig
 
 CHECKOUT = Path(__file__).parent.parent
 README = (CHECKOUT / "README.rst").read_text(encoding="utf-8")
@@ -60,3 +62,14 @@ def test_every_extra_has_its_line():
     setup.read(CHECKOUT / "setup.cfg", encoding="utf-8")
     listed = re.findall(r"^``(\w+)``  +", README[README.index("Extras\n") :], flags=re.MULTILINE)
     assert listed == list(setup["options.extras_require"])
+
+
+def test_its_table_of_limits_has_the_defaults():
+    """OWASP ASVS 5.0, 6.1.1."""
+    section = README[README.index("Limits\n------") : README.index("Errors\n------")]
+    rows = re.findall(r"\* - ``(\w+)``\n     - (\d+)\n     - (.+)\n", section)
+    defaults = dataclasses.asdict(ThrottleConfig())
+    in_a_row = defaults.pop("failures_in_a_row")
+    expected = {name: (str(count), str(seconds)) for name, (count, seconds) in defaults.items()}
+    expected["failures_in_a_row"] = (str(in_a_row), "in a row")
+    assert {name: (count, seconds) for name, count, seconds in rows} == expected
