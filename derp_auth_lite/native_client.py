@@ -162,6 +162,11 @@ class NativeAuthClient(LocalOrgAuthClient):
         """Whether links can be mailed: there are an email client and a KV store."""
         return self._email_client is not None and self._kv_client is not None
 
+    @property
+    def email_client(self) -> EmailClient | None:
+        """What mails are sent with."""
+        return self._email_client
+
     # Wiring
 
     def set_db(self, db: DatabaseEngine | None) -> None:
