@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
@@ -44,6 +43,13 @@ class AuthProvider(enum.StrEnum):
     GITHUB = "github"
 
 
+class Headers(Protocol):
+    """A mapping of HTTP headers, or Werkzeug's, which is none but has ``get`` as well."""
+
+    def get(self, name: str, /) -> str | None:
+        """Return a header, or ``None``."""
+
+
 @runtime_checkable
 class AuthRequest(Protocol):
     """Any object that carries HTTP headers: a request of Flask, Django, Starlette, a test's own.
@@ -53,7 +59,7 @@ class AuthRequest(Protocol):
     """
 
     @property
-    def headers(self) -> Mapping[str, str]:
+    def headers(self) -> Headers:
         """The request's headers."""
 
 
