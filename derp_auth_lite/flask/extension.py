@@ -1,0 +1,139 @@
+"""``FlaskAuth``: opens the accounts of an application, and hooks them into its requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, current_app, request
+from flask.typing import ResponseReturnValue
+
+from .._request import bearer_token
+from ..base import BaseAuthClient
+from ..config import Config
+from ..exceptions import AuthBackendError, AuthError, RateLimitedError
+from ..factory import open_auth
+from ..models import AuthResult, SessionInfo
+from ..native_client import NativeAuthClient
+from ._answers import STATUS, json_error, wants_json
+from ._csrf import comes_from_elsewhere
+from .decorators import NotAllowedError, refuse
+from .settings import FlaskAuthSettings
+from .state import EXTENSION, AuthState, current_session, current_user, state
+
+__all__ = ["FlaskAuth"]
+
+
+class FlaskAuth:
+    """Accounts for an application, or for several that a factory makes.
+
+    ``app.config["AUTH_DATABASE"]``, ``AUTH_SECRET``, ``AUTH_CONFIG``, ``AUTH_EMAIL`` and
+    ``AUTH_KV`` are the arguments of :func:`derp_auth_lite.open_auth`, ``AUTH_OPTIONS`` is a mapping
+    of its further settings, and :class:`.settings.FlaskAuthSettings` lists the keys of the
+    extension itself. The database is opened, and its tables made, when the application is set up.
+
+    Args:
+        app: The application; without one call :meth:`init_app` later.
+        client: Where accounts are kept, in place of what the configuration says.
+    """
+
+    def __init__(self, app: Flask | None = None, *, client: BaseAuthClient | None = None) -> None:
+        self._given = client
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Open the accounts of *app*, and add pages, commands and guards to it.
+
+        Raises:
+            ConfigError: A setting is missing or unsafe.
+            AuthBackendError: The database or the KV store cannot be opened.
+            RuntimeError: The application has accounts already.
+        """
+        if EXTENSION in app.extensions:
+            raise RuntimeError("This application has its accounts already")
+        settings = FlaskAuthSettings.read(app.config, app.name)
+        client = self._given if self._given is not None else _open(app.config)
+        client.connect()
+        app.extensions[EXTENSION] = AuthState(client, settings)
+        app.before_request(_refuse_other_sites)
+        app.after_request(_finish)
+        app.context_processor(_variables)
+        app.register_error_handler(AuthBackendError, _show_failure)
+        app.register_error_handler(RateLimitedError, _show_failure)
+        if settings.pages and isinstance(client, NativeAuthClient):
+            from .pages import pages  # templates and forms, for those who want them
+
+            app.register_blueprint(pages, url_prefix=settings.url_prefix)
+
+    @property
+    def client(self) -> BaseAuthClient:
+        """The client of the application at hand."""
+        return state().client
+
+    def sign_in(self, result: AuthResult) -> SessionInfo | None:
+        """Give the browser at hand the session that a sign-in began, for a view of one's own.
+
+        Returns:
+            The session; ``None`` while the address must first be confirmed.
+        """
+        return state().sign_in(result)
+
+    def sign_out(self) -> None:
+        """End the session of the request at hand, for a view of one's own."""
+        state().sign_out()
+
+    def close(self, app: Flask) -> None:
+        """Disconnect the client of *app*; for tests, since the end of a process does it too."""
+        state(app).client.disconnect()
+
+
+def _open(config: Mapping[str, Any]) -> BaseAuthClient:
+    given = {
+        name: config[key]
+        for name, key in (
+            ("secret", "AUTH_SECRET"),
+            ("config", "AUTH_CONFIG"),
+            ("email", "AUTH_EMAIL"),
+            ("kv", "AUTH_KV"),
+        )
+        if config.get(key) is not None
+    }
+    if isinstance(given.get("config"), str | Path):
+        given["config"] = Config.load(given["config"])
+    client: BaseAuthClient = open_auth(
+        config.get("AUTH_DATABASE", "auth.db"), **given, **config.get("AUTH_OPTIONS", {})
+    )
+    return client
+
+
+def _refuse_other_sites() -> ResponseReturnValue | None:
+    """Refuse what another site's page had a browser send along with its cookie."""
+    auth = state()
+    ours = request.blueprint == "auth"
+    if bearer_token(request) is not None or not (ours or auth.session_cookie()):
+        return None
+    if not comes_from_elsewhere(request, auth.settings.trusted_origins, has_token=ours):
+        return None
+    return refuse(NotAllowedError("The request came from another site", "cross_site_request"))
+
+
+def _finish(response: Response) -> Response:
+    return state().finish(response)
+
+
+def _variables() -> dict[str, Any]:
+    return {"current_user": current_user, "current_session": current_session}
+
+
+def _show_failure(error: AuthError) -> ResponseReturnValue:
+    """Answer for a backend that is down, or for one who tries too often."""
+    auth, status = state(), STATUS[error.code]
+    if status == 503:
+        current_app.logger.error("accounts are not available", exc_info=error)
+    if wants_json(request, auth.settings.api_prefixes) or not auth.settings.pages:
+        return json_error(status, error)
+    from .pages.show import show
+
+    return show("refused.html", status=status, error=error)

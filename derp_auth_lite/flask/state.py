@@ -1,0 +1,239 @@
+"""Who is signed in: one session a request, read from a header or a cookie when first asked for."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import cast
+
+from flask import Flask, Request, Response, current_app, has_request_context, request
+from werkzeug.local import LocalProxy
+
+from .._request import bearer_token
+from ..base import BaseAuthClient
+from ..exceptions import ConfigError, OrgMemberNotFoundError, UserNotFoundError
+from ..models import AuthResult, SessionInfo, UserInfo
+from ..native_client import NativeAuthClient
+from .settings import FlaskAuthSettings
+
+__all__ = ["EXTENSION", "AuthState", "current_session", "current_user", "state"]
+
+EXTENSION = "derp_auth_lite"
+_FORM = "-form"
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Via")
+
+
+@dataclass
+class _OfRequest:
+    """What is known of a request's sender."""
+
+    session: SessionInfo | None = None
+    by_cookie: bool = False
+    user: UserInfo | None = None
+    user_known: bool = False
+    new_cookie: tuple[str, datetime] | None = None
+    signed_out: bool = False
+
+
+@dataclass(frozen=True)
+class AuthState:
+    """What one application has: ``app.extensions["derp_auth_lite"]``.
+
+    Args:
+        client: Where accounts are kept.
+    """
+
+    client: BaseAuthClient
+    settings: FlaskAuthSettings
+    _key: str = field(default_factory=lambda: f"derp_auth_lite.{secrets.token_hex(8)}", repr=False)
+
+    @property
+    def native(self) -> NativeAuthClient:
+        """The client, where it keeps accounts itself: cookies and pages need that.
+
+        Raises:
+            ConfigError: It is another backend.
+        """
+        if not isinstance(self.client, NativeAuthClient):
+            raise ConfigError("Session cookies need accounts in the application's own database")
+        return self.client
+
+    def session(self) -> SessionInfo | None:
+        """Return the session of the request at hand."""
+        return self._known().session
+
+    def user(self) -> UserInfo | None:
+        """Return the user of the request at hand."""
+        known = self._known()
+        if not known.user_known and known.session is not None:
+            try:
+                known.user = self.client.get_user(known.session.user_id)
+            except UserNotFoundError:
+                known.session = None  # deleted between the two reads
+        known.user_known = True
+        return known.user
+
+    def forget_user(self) -> None:
+        """Read the user anew when next asked for; for who has just changed one."""
+        self._known().user_known = False
+
+    def sign_in(self, result: AuthResult) -> SessionInfo | None:
+        """Give the browser the session of a sign-in; what it had before ends.
+
+        Returns:
+            The session; ``None`` where *result* has no tokens, as the address must be confirmed.
+        """
+        if result.tokens is None:
+            return None
+        client, known = self.native, self._known()
+        before = known.session if known.by_cookie else None
+        value = client.issue_session_cookie(result.tokens)
+        session = client.authenticate_cookie(value)
+        if before is not None and session is not None:
+            session = self._replace(before, session)
+        known.session = session
+        known.by_cookie, known.user, known.user_known = True, result.user, True
+        known.signed_out = False
+        known.new_cookie = None if session is None else (value, session.expires_at)
+        return session
+
+    def sign_out(self) -> None:
+        """End the session of the request at hand, and take the cookie from the browser."""
+        known = self._known()
+        if known.session is not None:
+            self.client.sign_out(known.session.session_id)
+        known.session = known.user = known.new_cookie = None
+        known.signed_out = True
+
+    def form_secret(self) -> str | None:
+        """Return the cookie that the forms of this browser are bound to, if it has one."""
+        known = self._known()
+        if known.session is not None and known.by_cookie:
+            return known.new_cookie[0] if known.new_cookie else self.session_cookie()
+        return request.cookies.get(self._cookie_name() + _FORM)
+
+    def set_form_secret(self, response: Response, value: str) -> None:
+        """Give the browser a cookie for the forms of somebody who is not signed in."""
+        self._set_cookie(response, self._cookie_name() + _FORM, value, None)
+
+    def session_cookie(self) -> str | None:
+        """Return the value of the session's cookie, whether or not it is good."""
+        return request.cookies.get(self._cookie_name())
+
+    def set_short_cookie(self, response: Response, name: str, value: str) -> None:
+        """Set another cookie of ours with the same care; it is gone when the browser closes."""
+        self._set_cookie(response, f"{self._cookie_name()}-{name}", value, None)
+
+    def short_cookie(self, name: str) -> str | None:
+        """Return the value of such a cookie."""
+        return request.cookies.get(f"{self._cookie_name()}-{name}")
+
+    def finish(self, response: Response) -> Response:
+        """Set or take the cookie, as the request made it necessary."""
+        known: _OfRequest | None = request.environ.get(self._key)
+        if known is None:
+            return response
+        if known.new_cookie is not None:
+            self._set_cookie(response, self._cookie_name(), *known.new_cookie)
+        elif known.signed_out:
+            self._delete_cookie(response, self._cookie_name())
+        if known.new_cookie is not None or known.signed_out:
+            response.headers["Cache-Control"] = "no-store"
+        # Who reads the session answers differently for another one.
+        response.vary.add("Cookie")
+        return response
+
+    def _replace(self, before: SessionInfo, session: SessionInfo) -> SessionInfo:
+        """End the browser's earlier session; the same person's organization stays active."""
+        self.client.sign_out(before.session_id)
+        if before.user_id != session.user_id or before.org_id is None:
+            return session
+        try:
+            self.client.set_active_org(session_id=session.session_id, org_id=before.org_id)
+        except OrgMemberNotFoundError:
+            return session
+        return replace(session, org_id=before.org_id, org_role=before.org_role)
+
+    def _known(self) -> _OfRequest:
+        # Not in flask.g, which outlives a request inside an application context of a test.
+        known: _OfRequest | None = request.environ.get(self._key)
+        if known is None:
+            known = self._load()
+            request.environ[self._key] = known
+        return known
+
+    def _load(self) -> _OfRequest:
+        if bearer_token(request) is not None:
+            return _OfRequest(session=self.client.authenticate(request))
+        cookie = self.session_cookie()
+        if cookie is None or not isinstance(self.client, NativeAuthClient):
+            return _OfRequest()
+        session = self.client.authenticate_cookie(cookie)
+        return _OfRequest(session=session, by_cookie=True, signed_out=session is None)
+
+    def _cookie_name(self) -> str:
+        name = self.settings.cookie_name
+        return f"__Host-{name}" if self._secure() else name
+
+    def _secure(self) -> bool:
+        if self.settings.cookie_secure is not None:
+            return self.settings.cookie_secure
+        return not on_this_machine(request)
+
+    def _set_cookie(
+        self, response: Response, name: str, value: str, expires: datetime | None
+    ) -> None:
+        response.set_cookie(
+            name,
+            value,
+            expires=expires,
+            path="/",
+            secure=self._secure(),
+            httponly=True,
+            samesite="Lax",
+        )
+
+    def _delete_cookie(self, response: Response, name: str) -> None:
+        response.delete_cookie(name, path="/", secure=self._secure(), httponly=True, samesite="Lax")
+
+
+def on_this_machine(request: Request) -> bool:
+    """Tell whether a browser asks over plain HTTP and a loopback address, with no proxy between."""
+    if request.scheme != "http" or any(name in request.headers for name in _FORWARDED):
+        return False
+    host = request.host.rsplit(":", 1)[0].strip("[]").lower()
+    return host == "localhost" or host.endswith(".localhost") or _is_loopback(host)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def state(app: Flask | None = None) -> AuthState:
+    """Return what an application has; by default the one at hand.
+
+    Raises:
+        RuntimeError: The application has no FlaskAuth.
+    """
+    found = (app or current_app).extensions.get(EXTENSION)
+    if not isinstance(found, AuthState):
+        raise RuntimeError("The application has no accounts: call FlaskAuth(app) first")
+    return found
+
+
+def _session() -> SessionInfo | None:
+    return state().session() if has_request_context() else None
+
+
+def _user() -> UserInfo | None:
+    return state().user() if has_request_context() else None
+
+
+# Not signed in, they stand for None: false, and equal to it.
+current_session = cast("SessionInfo", LocalProxy(_session))
+current_user = cast("UserInfo", LocalProxy(_user))
