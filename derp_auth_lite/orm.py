@@ -290,6 +290,16 @@ class DatabaseEngine:
         self.database.connect()
         return enter()
 
+    def _undo_begin(self) -> None:
+        """Leave no transaction open whose beginning was cut off, by Ctrl-C say.
+
+        SQLite's connection stays in its thread: all that came later would be part of it, and lost.
+        """
+        if self.dialect == SQLITE and not self.database.transaction_depth():
+            connection = self.database.connection()
+            if connection.in_transaction:
+                connection.rollback()
+
     @contextlib.contextmanager
     def _connection(self) -> Iterator[None]:
         """Hold a connection for the outermost operation.
@@ -346,6 +356,7 @@ class _Transaction(contextlib.AbstractContextManager[None]):
             try:
                 self._atomic = engine._begin()
             except BaseException:
+                engine._undo_begin()
                 self._connection.__exit__(None, None, None)
                 raise
         except BaseException as error:
