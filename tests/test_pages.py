@@ -135,6 +135,13 @@ class MembersOfOrg(Users):
         self.auth.add_org_member(org_id=self.org_id, user_id=user_id)
         return user_id
 
+    def remove(self, key):
+        """Remove whoever it is: somebody else owns the organization from now on."""
+        heirs = [member.user_id for member in self.whole() if member.user_id != key]
+        if heirs:
+            self.auth.update_org_member(org_id=self.org_id, user_id=heirs[0], role="owner")
+        self.auth.delete_user(key)
+
     def pages(self, **page):
         return self.auth.list_org_members_by_cursor(org_id=self.org_id, **page)
 
