@@ -682,9 +682,8 @@ class TestSilence:
                 assert max(known, unknown) < 0.020
                 # Neighbours on the machine disturb both alike; a look-up or a mail would show.
                 assert abs(known - unknown) < 0.3 * max(known, unknown)
-                server.heal()
                 server.stop()
-                auth._worker.stop(0)
+                auth.set_email(None)  # else it would try to send the rest before it ends
 
     def test_logs_show_no_address_no_token_and_no_line_of_an_attacker(
         self, database, clock, caplog
@@ -712,14 +711,9 @@ class TestSilence:
                     )
         # The server of the test logs all that it hears.
         logged = [r.getMessage() for r in caplog.records if r.name not in {"mail.log", "asyncio"}]
-        text = "\n".join(logged)
-        assert "a***@e***.com" in text
-        assert ADA not in text
-        assert token not in text
-        assert PASSWORD not in text
-        assert "ERROR root" not in text
-        assert "\x1b" not in text
-        assert not any("\r" in line or "\n" in line for line in logged)
+        assert any("a***@e***.com" in line for line in logged)
+        secrets = [ADA, token, PASSWORD, "ERROR root", "\x1b", "\r", "\n"]
+        assert [line for line in logged if any(secret in line for secret in secrets)] == []
 
 
 class TestBadInput:

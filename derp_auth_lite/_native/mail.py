@@ -21,6 +21,7 @@ __all__ = [
     "PASSWORD_CHANGED",
     "RECOVERY",
     "AccountMail",
+    "link_lifetimes",
     "mail_lifetimes",
 ]
 
@@ -34,19 +35,27 @@ RECOVERY = "recovery"
 EMAIL_CHANGED = "email_changed"
 PASSWORD_CHANGED = "password_changed"
 
+_RECOVERY = timedelta(hours=4)  # an hour without a mail server loses none
 _NOTICE = timedelta(days=4)  # RFC 5321, section 4.5.4.1: the least that a sender should keep trying
 
 
-def mail_lifetimes(config: NativeAuthConfig) -> dict[str, timedelta]:
-    """Return for each kind of mail how long its link lives, and for how long it is of use."""
+def link_lifetimes(config: NativeAuthConfig) -> dict[str, timedelta]:
+    """Return how long each kind of link lives, once it is sent."""
     confirmation = timedelta(hours=config.confirmation_token_expire_hours)
-    recovery = timedelta(minutes=config.recovery_token_expire_minutes)
     return {
-        ACCOUNT_EXISTS: recovery,
         CONFIRMATION: confirmation,
         EMAIL_CHANGE: confirmation,
         MAGIC_LINK: timedelta(minutes=config.magic_link_expire_minutes),
-        RECOVERY: recovery,
+        RECOVERY: timedelta(minutes=config.recovery_token_expire_minutes),
+    }
+
+
+def mail_lifetimes(config: NativeAuthConfig) -> dict[str, timedelta]:
+    """Return for how long each kind of mail is worth sending, after it was asked for."""
+    links = link_lifetimes(config)
+    return {
+        **links,
+        RECOVERY: max(links[RECOVERY], _RECOVERY),
         EMAIL_CHANGED: _NOTICE,
         PASSWORD_CHANGED: _NOTICE,
     }
@@ -60,7 +69,7 @@ class AccountMail:
     ) -> None:
         self._accounts = accounts
         self._one_time = one_time
-        self._lifetimes = mail_lifetimes(config)
+        self._lifetimes = link_lifetimes(config)
         self._sign_up = config.enable_signup
 
     def __call__(self, intent: Intent) -> Mapping[str, object] | None:
