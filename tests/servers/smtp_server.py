@@ -203,11 +203,13 @@ class SmtpServer:
         ready.set()
         await self._stopping.wait()
         server.close()
-        for session in list(self._sessions):
-            if session.transport is not None:
-                session.transport.abort()
-        # Aborted transports close in the next round.
-        await asyncio.sleep(0)
+        # A connection that was just taken has its transport a round later, and an aborted one
+        # closes in the round after that.
+        for _ in range(5):
+            for session in list(self._sessions):
+                if session.transport is not None:
+                    session.transport.abort()
+            await asyncio.sleep(0.002)
 
     def _session(self) -> _Session:
         session = _Session(
