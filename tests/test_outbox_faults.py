@@ -240,7 +240,7 @@ class TestWorker:
             """
             auth.sign_up(email="ada@example.com", password=PASSWORD)
             ask("ada@example.com")
-            while not auth._worker._thread:
+            while auth._outbox.next_due() is not None:
                 pass
             child = os.fork()
             if child == 0:
@@ -248,6 +248,7 @@ class TestWorker:
                 auth.disconnect()
                 os._exit(0)
             assert os.waitpid(child, 0)[1] == 0
+            assert auth._outbox.next_due() is None
             ask("ada@example.com")
             auth.disconnect()
             """,
@@ -395,7 +396,7 @@ def ask(address):
 {textwrap.dedent(body)}
 """
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", script],
+        [sys.executable, "-c", script],
         cwd=CHECKOUT,
         env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
         capture_output=True,
