@@ -10,12 +10,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sqlite3
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from threading import get_ident
 from types import TracebackType
@@ -24,49 +23,17 @@ from typing import Any
 import peewee
 
 from ._clock import Clock, utc_now
+from ._failures import Conflict, failures, translated
+from ._fields import JSONField, UTCDateTimeField, as_utc
 from ._sqlite import SQLite, is_busy, patiently
-from ._statements import POSTGRESQL, SQLITE, Statement, from_microseconds
-from .exceptions import AuthBackendError, AuthNotConnectedError, ConfigError
+from ._statements import POSTGRESQL, SQLITE, Statement
+from .exceptions import AuthNotConnectedError, ConfigError
 
 __all__ = ["Conflict", "DatabaseEngine", "JSONField", "UTCDateTimeField", "as_utc"]
 
 _log = logging.getLogger(__name__)
 
 _PATIENCE = 5.0
-
-
-class Conflict(Exception):  # an answer to a store, it never leaves the library
-    """A unique key or a foreign key did not hold; stores turn it into the typed error."""
-
-
-class UTCDateTimeField(peewee.Field):  # type: ignore[misc]  # Peewee is not typed
-    """A moment in UTC: integer microseconds on SQLite, ``timestamptz`` on PostgreSQL.
-
-    Peewee's own field makes ``timestamp without time zone`` and reads back naive times.
-    """
-
-    def ddl_datatype(self, ctx: peewee.Context) -> peewee.SQL:
-        """Return the column type of the dialect at hand."""
-        return peewee.SQL("TIMESTAMPTZ" if _is_postgresql(ctx) else "INTEGER")
-
-
-class JSONField(peewee.Field):  # type: ignore[misc]  # Peewee is not typed
-    """A JSON object: text on SQLite, ``jsonb`` on PostgreSQL."""
-
-    def ddl_datatype(self, ctx: peewee.Context) -> peewee.SQL:
-        """Return the column type of the dialect at hand."""
-        return peewee.SQL("JSONB" if _is_postgresql(ctx) else "TEXT")
-
-
-def _is_postgresql(ctx: peewee.Context) -> bool:
-    return bool(ctx.state.field_types.get("UUID") == "UUID")
-
-
-def as_utc(value: int | datetime) -> datetime:
-    """Return a stored moment as an aware time in UTC."""
-    if isinstance(value, int):
-        return from_microseconds(value)
-    return value.astimezone(UTC)
 
 
 class DatabaseEngine:
@@ -145,10 +112,10 @@ class DatabaseEngine:
             if self.dialect == SQLITE or not self.database.is_closed():
                 return self._run(sql, parameters)
             return self._run_alone(sql, parameters, statement.repeatable)
-        except _failures() as error:
+        except failures() as error:
             if self.dialect == SQLITE and is_busy(error) and not self.database.transaction_depth():
                 return self._run_patiently(sql, parameters)
-            raise _translated(error) from error
+            raise translated(error) from error
         finally:
             if begun:
                 self._busy.discard(get_ident())
@@ -260,7 +227,7 @@ class DatabaseEngine:
         with self._connection():
             try:
                 return self._run(sql, parameters)
-            except _failures():
+            except failures():
                 if not repeatable or not self._lost():
                     raise
         with self._connection():
@@ -282,7 +249,7 @@ class DatabaseEngine:
             return patiently(enter)
         try:
             return enter()
-        except _failures():
+        except failures():
             if not self.owned or not self._lost():
                 raise
         # The server hung up between check-out and BEGIN: nothing was done, so begin elsewhere.
@@ -326,8 +293,8 @@ class DatabaseEngine:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except _failures() as error:
-            raise _translated(error) from error
+        except failures() as error:
+            raise translated(error) from error
 
     def _after_fork_in_child(self) -> None:
         # Closing an inherited connection would break the parent's, so it is only kept.
@@ -361,8 +328,8 @@ class _Transaction(contextlib.AbstractContextManager[None]):
                 raise
         except BaseException as error:
             engine._busy.discard(get_ident())
-            if isinstance(error, _failures()):
-                raise _translated(error) from error
+            if isinstance(error, failures()):
+                raise translated(error) from error
             raise
         engine._local.inside = True
 
@@ -378,10 +345,10 @@ class _Transaction(contextlib.AbstractContextManager[None]):
                 self._atomic.__exit__(kind, error, trace)
             finally:
                 self._connection.__exit__(None, None, None)
-        except _failures() as failure:
+        except failures() as failure:
             # A connection that died cannot roll back either; what was first wrong is what counts.
             if error is None:
-                raise _translated(failure) from failure
+                raise translated(failure) from failure
             _log.warning("roll-back failed: %s", type(failure).__name__)
         finally:
             self._engine._busy.discard(get_ident())
@@ -410,50 +377,6 @@ def _dialect(database: peewee.Database) -> str:
     raise ConfigError(
         f"{type(database).__name__} is not supported: use SqliteDatabase or PostgresqlDatabase"
     )
-
-
-def _failures() -> tuple[type[BaseException], ...]:
-    """What a database and its driver can raise; Peewee wraps most of it, but no fetch."""
-    drivers: tuple[type[BaseException], ...] = (sqlite3.Error, peewee.PeeweeException)
-    if peewee.psycopg is not None:
-        drivers += (peewee.psycopg.Error,)
-    # The pool says by a ValueError that no connection came free in time.
-    pool = _pool_errors()
-    return drivers + pool + (OSError,)
-
-
-def _pool_errors() -> tuple[type[BaseException], ...]:
-    import sys
-
-    module = sys.modules.get("playhouse.pool")
-    return (module.MaxConnectionsExceeded,) if module is not None else ()
-
-
-_REASONS = (
-    ("unable to open database file", "The database file cannot be opened: check path and rights"),
-    ("readonly", "The database is read-only: check the rights of the file and of its folder"),
-    ("disk is full", "The disk is full"),
-    ("disk i/o error", "The disk failed while the database was read or written"),
-    ("not a database", "The file is not a SQLite database"),
-    ("malformed", "The database file is damaged"),
-    ("locked", "The database is busy: another program holds its lock"),
-    ("busy", "The database is busy: another program holds its lock"),
-    ("no such table", "The database has no tables of derp_auth_lite: connect() makes them"),
-)
-
-
-def _translated(error: BaseException) -> Exception:
-    """Return the typed error for what the database raised."""
-    if isinstance(error, peewee.IntegrityError):
-        return Conflict(str(error))
-    text = str(error).lower()
-    # Data errors may quote a value that a user typed; those of the connection quote none.
-    quiet = isinstance(error, (peewee.DataError, peewee.ProgrammingError))
-    _log.error("database failed: %s%s", type(error).__name__, "" if quiet else f": {text}")
-    for sign, message in _REASONS:
-        if sign in text:
-            return AuthBackendError(message)
-    return AuthBackendError("The database is not available")
 
 
 _engines: weakref.WeakSet[DatabaseEngine] = weakref.WeakSet()

@@ -109,7 +109,10 @@ class TestTokens:
     def test_the_store_never_sees_a_token(self, tokens, kv):
         token = tokens.issue(CLAIM, HOUR)
         ((key, value),) = ((key, kv.get(key)) for key in kv.scan())
-        assert key == b"derp:auth:one-time:" + hashlib.sha256(token.encode()).hexdigest().encode()
+        assert (
+            key
+            == b"derp:auth:one-time-token:" + hashlib.sha256(token.encode()).hexdigest().encode()
+        )
         assert token.encode() not in key + value
         assert tokens.read("recovery", key.decode()[-64:]) is None
 
@@ -144,7 +147,7 @@ class TestForgery:
         (key,) = kv.scan()
         mine = "A" * 43
         digest = hashlib.sha256(mine.encode()).hexdigest()
-        kv.set(b"derp:auth:one-time:" + digest.encode(), kv.get(key))
+        kv.set(b"derp:auth:one-time-token:" + digest.encode(), kv.get(key))
         assert tokens.read("recovery", mine) is None
 
     def test_a_record_of_another_secret_is_worth_nothing(self, tokens, kv, clock):

@@ -1,0 +1,61 @@
+"""What a database can raise, and the typed error that leaves the library for it."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import sys
+
+import peewee
+
+from .exceptions import AuthBackendError
+
+__all__ = ["Conflict", "failures", "translated"]
+
+_log = logging.getLogger(__name__)
+
+
+class Conflict(Exception):  # an answer to a store, it never leaves the library
+    """A unique key or a foreign key did not hold; stores turn it into the typed error."""
+
+
+def failures() -> tuple[type[BaseException], ...]:
+    """What a database and its driver can raise; Peewee wraps most of it, but no fetch."""
+    drivers: tuple[type[BaseException], ...] = (sqlite3.Error, peewee.PeeweeException)
+    if peewee.psycopg is not None:
+        drivers += (peewee.psycopg.Error,)
+    # The pool says by a ValueError that no connection came free in time.
+    pool = _pool_errors()
+    return drivers + pool + (OSError,)
+
+
+def _pool_errors() -> tuple[type[BaseException], ...]:
+    module = sys.modules.get("playhouse.pool")
+    return (module.MaxConnectionsExceeded,) if module is not None else ()
+
+
+_REASONS = (
+    ("unable to open database file", "The database file cannot be opened: check path and rights"),
+    ("readonly", "The database is read-only: check the rights of the file and of its folder"),
+    ("disk is full", "The disk is full"),
+    ("disk i/o error", "The disk failed while the database was read or written"),
+    ("not a database", "The file is not a SQLite database"),
+    ("malformed", "The database file is damaged"),
+    ("locked", "The database is busy: another program holds its lock"),
+    ("busy", "The database is busy: another program holds its lock"),
+    ("no such table", "The database has no tables of derp_auth_lite: connect() makes them"),
+)
+
+
+def translated(error: BaseException) -> Exception:
+    """Return the typed error for what the database raised."""
+    if isinstance(error, peewee.IntegrityError):
+        return Conflict(str(error))
+    text = str(error).lower()
+    # Data errors may quote a value that a user typed; those of the connection quote none.
+    quiet = isinstance(error, (peewee.DataError, peewee.ProgrammingError))
+    _log.error("database failed: %s%s", type(error).__name__, "" if quiet else f": {text}")
+    for sign, message in _REASONS:
+        if sign in text:
+            return AuthBackendError(message)
+    return AuthBackendError("The database is not available")
