@@ -42,11 +42,13 @@ _NOTICE = timedelta(days=4)  # RFC 5321, section 4.5.4.1: the least that a sende
 def link_lifetimes(config: NativeAuthConfig) -> dict[str, timedelta]:
     """Return how long each kind of link lives, once it is sent."""
     confirmation = timedelta(hours=config.confirmation_token_expire_hours)
+    recovery = timedelta(minutes=config.recovery_token_expire_minutes)
     return {
+        ACCOUNT_EXISTS: recovery,
         CONFIRMATION: confirmation,
         EMAIL_CHANGE: confirmation,
         MAGIC_LINK: timedelta(minutes=config.magic_link_expire_minutes),
-        RECOVERY: timedelta(minutes=config.recovery_token_expire_minutes),
+        RECOVERY: recovery,
     }
 
 
@@ -55,6 +57,7 @@ def mail_lifetimes(config: NativeAuthConfig) -> dict[str, timedelta]:
     links = link_lifetimes(config)
     return {
         **links,
+        ACCOUNT_EXISTS: max(links[ACCOUNT_EXISTS], _RECOVERY),
         RECOVERY: max(links[RECOVERY], _RECOVERY),
         EMAIL_CHANGED: _NOTICE,
         PASSWORD_CHANGED: _NOTICE,
