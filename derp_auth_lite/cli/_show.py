@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-__all__ = ["Printer", "brief"]
+from ..email import SentMail
+
+__all__ = ["Printer", "as_letter", "brief"]
 
 WIDTH = 96
 LONGEST = 44
@@ -44,6 +46,19 @@ class Printer:
             break_on_hyphens=False,
         ):
             self.line(line, kind)
+
+    def verbatim(self, text: str, kind: str | None = None) -> None:
+        """Write a text line by line as it is, indented."""
+        for line in text.splitlines():
+            self.line(f"    | {line}".rstrip(), kind)
+
+
+def as_letter(mail: SentMail) -> str:
+    """Return a mail as its reader sees it, with the token of its link shortened."""
+    text = mail.text
+    if mail.token:
+        text = text.replace(mail.token, f"{mail.token[:12]}...")
+    return f"To: {mail.to}\nSubject: {mail.subject}\n\n{text}"
 
 
 def brief(value: Any) -> str:

@@ -1,27 +1,31 @@
 """``derp-auth-lite tour``: the life of an account, call by call.
 
-A chapter is a list of steps, and a step is the text of a call with what should come of it. The
-very text that is printed is run, so the tour cannot show what the library does not do. To add a
-chapter, write its steps and list it in ``CHAPTERS``.
+The very text that is printed is run, so the tour cannot show what the library does not do. To add a
+chapter, write its steps in ``_chapters.py`` and list it in ``CHAPTERS``.
 """
 
 from __future__ import annotations
 
 import shutil
 import sys
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from .._clock import utc_now
-from ..exceptions import AuthError
+from ..email import SentMail
+from ..exceptions import AuthError, EmailSendError
 from ..factory import open_auth
-from ._show import Printer, brief
+from ..native_client import NativeAuthClient
+from ._chapters import ACCOUNT, MAILS, TEAMS, Chapter, Step
+from ._show import Printer, as_letter, brief
 
 __all__ = ["CHAPTERS", "Chapter", "MovableClock", "Step", "take"]
 
 FOLDER = "derp-auth-lite-tour"
+_MAIL_SECONDS = 10.0
 LOOKS = (
     "select email, role, password_hash from auth_users",
     "select action, outcome, reason from auth_events order by created_at",
@@ -50,113 +54,27 @@ class MovableClock:
         self._ahead += timedelta(seconds=seconds)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One call.
+class Mailbox:
+    """The mails of the tour, in the order in which they were sent."""
 
-    Args:
-        says: What happens here, for the reader.
-        call: A Python expression over the names that earlier steps have set.
-        name: What the result is called from here on, if it is needed.
-        expect: An expression that must be true of the result, which it calls ``it``.
-        raises: The name of the error that must be raised instead.
-    """
+    def __init__(self, auth: NativeAuthClient) -> None:
+        self._auth = auth
+        self._read = 0
 
-    says: str
-    call: str
-    name: str | None = None
-    expect: str = "it is None"
-    raises: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chapter:
-    """A part of the tour. Its steps share the names ``auth``, ``clock`` and ``Request``."""
-
-    title: str
-    steps: tuple[Step, ...]
+    def newest(self) -> SentMail:
+        """Return the next mail; it may be on its way still."""
+        deadline = time.monotonic() + _MAIL_SECONDS
+        while time.monotonic() < deadline:
+            self._auth.deliver_mail()
+            sent = self._auth.email_client.sent if self._auth.email_client else []
+            if len(sent) > self._read:
+                self._read += 1
+                return sent[self._read - 1]
+            time.sleep(0.02)
+        raise EmailSendError("the mail did not come")
 
 
-ACCOUNT = Chapter(
-    title="The life of an account",
-    steps=(
-        Step(
-            says="Somebody signs up. Of the password only an Argon2id hash is kept.",
-            call='auth.sign_up(email="ada@example.com", password="correct horse battery")',
-            expect="it.user.email == 'ada@example.com'",
-        ),
-        Step(
-            says="She signs in: a session begins.",
-            name="result",
-            call='auth.sign_in_with_password("ada@example.com", "correct horse battery")',
-            expect="it.tokens is not None",
-        ),
-        Step(
-            says="Her client sends the access token with each request.",
-            name="request",
-            call='Request(headers={"Authorization": "Bearer " + result.tokens.access_token})',
-            expect="True",
-        ),
-        Step(
-            says="Who is it? Any object with .headers will do, such as Flask's request.",
-            name="session",
-            call="auth.authenticate(request)",
-            expect="it is not None and it.user_id == result.user.id",
-        ),
-        Step(
-            says="Access tokens are short-lived: the refresh token gets the next pair, once.",
-            name="tokens",
-            call="auth.refresh_token(result.tokens.refresh_token)",
-            expect="it.refresh_token != result.tokens.refresh_token",
-        ),
-        Step(
-            says="Eleven seconds pass; for ten, a client whose answer got lost may ask again.",
-            call="clock.advance(seconds=11)",
-        ),
-        Step(
-            says="A thief comes with the old refresh token. It was used, so it is refused,",
-            call="auth.refresh_token(result.tokens.refresh_token)",
-            raises="InvalidTokenError",
-        ),
-        Step(
-            says="and the session that it was stolen from is over, for the thief too.",
-            call="auth.authenticate(request)",
-        ),
-        Step(
-            says="Ada signs in again,",
-            name="result",
-            call='auth.sign_in_with_password("ada@example.com", "correct horse battery")',
-            expect="it.tokens is not None",
-        ),
-        Step(
-            says="with a new token",
-            name="request",
-            call='Request(headers={"Authorization": "Bearer " + result.tokens.access_token})',
-            expect="True",
-        ),
-        Step(
-            says="and a new session,",
-            name="session",
-            call="auth.authenticate(request)",
-            expect="it is not None and it.session_id != session.session_id",
-        ),
-        Step(
-            says="and signs out.",
-            call="auth.sign_out(session.session_id)",
-        ),
-        Step(
-            says="That takes effect at once, although the access token has minutes to go.",
-            call="auth.authenticate(request)",
-        ),
-        Step(
-            says="A wrong password is refused, in the words that an unknown address gets.",
-            call='auth.sign_in_with_password("ada@example.com", "correct horse")',
-            raises="InvalidCredentialsError",
-        ),
-    ),
-)
-
-CHAPTERS = (ACCOUNT,)
+CHAPTERS = (ACCOUNT, MAILS, TEAMS)
 
 
 def take(folder: Path | None = None, chapters: tuple[Chapter, ...] = CHAPTERS) -> int:
@@ -181,7 +99,7 @@ def take(folder: Path | None = None, chapters: tuple[Chapter, ...] = CHAPTERS) -
         says="One line makes the database, its schema, a signing key and a KV store. The clock is\n"
         "one that can be put forward; your program leaves it out.",
         name="auth",
-        call=f"open_auth({database.as_posix()!r}, clock=clock)",
+        call=f"open_auth({database.as_posix()!r}, enable_magic_link=True, clock=clock)",
         expect="True",
     )
     try:
@@ -235,10 +153,15 @@ def _run(step: Step, names: dict[str, Any], printer: Printer) -> bool:
     except AuthError as error:
         printer.block(f"{type(error).__name__}: {error}", "refusal")
         return type(error).__name__ == step.raises
-    printer.block(brief(it), "result")
+    if isinstance(it, SentMail):
+        printer.verbatim(as_letter(it), "result")
+    else:
+        printer.block(brief(it), "result")
     right = eval(step.expect, {**names, "it": it})  # noqa: S307 - likewise
     if step.name:
         names[step.name] = it
+    if isinstance(it, NativeAuthClient):
+        names["mailbox"] = Mailbox(it)
     return step.raises is None and bool(right)
 
 
@@ -247,7 +170,7 @@ def _where(database: Path, printer: Printer) -> None:
     printer.line()
     printer.line("Look into it", "title")
     printer.line()
-    printer.line(f"The database is {database}; its key and KV store lie beside it.")
+    printer.line(f"The database is {database}; its key, its KV store and the mails lie beside it.")
     printer.line("Of passwords it holds hashes, and of tokens nothing that could be presented.")
     for look in LOOKS:
         if shutil.which("sqlite3"):
