@@ -12,6 +12,7 @@ _PAGE_TYPES = ("text/html", "application/xhtml+xml")
 
 STATUS = {
     "auth_backend_error": 503,
+    "auth_not_connected": 503,
     "email_already_exists": 409,
     "invalid_credentials": 401,
     "last_owner": 409,

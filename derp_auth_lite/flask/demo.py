@@ -33,7 +33,7 @@ def create_app(folder: str | Path) -> Flask:
     """Return the application; its files are made in *folder*."""
     place = Path(folder)
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    app = Flask(__name__.rpartition(".")[0])
+    app = Flask("derp_auth_lite.flask", static_folder=None)
     app.config["AUTH_DATABASE"] = str(place / "accounts.db")
     app.config["AUTH_SITE_NAME"] = "Notes"
     app.config["AUTH_EMAIL"] = EmailClient.to_folder(place / "mail", site_name="Notes")
@@ -47,7 +47,7 @@ def create_app(folder: str | Path) -> Flask:
         org_id = current_session.org_id
         team = None if org_id is None else auth.client.get_org(org_id=org_id)
         return render_template(
-            "demo/notes.html", notes=notes.list(current_user.id, org_id), team=team
+            "demo/notes.html", notes=notes.seen_by(current_user.id, org_id), team=team
         )
 
     @app.post("/notes")
@@ -77,7 +77,7 @@ class _Notes:
         self._path = path
         self._run(_TABLE)
 
-    def list(self, user_id: str, org_id: str | None) -> list[tuple[Any, ...]]:
+    def seen_by(self, user_id: str, org_id: str | None) -> list[tuple[Any, ...]]:
         """Return id, text, author's name and author's id of each, the newest first."""
         columns = "SELECT id, text, author, user_id FROM notes"
         if org_id is None:

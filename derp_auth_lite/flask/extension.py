@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 from .._request import bearer_token
 from ..base import BaseAuthClient
 from ..config import Config
-from ..exceptions import AuthBackendError, AuthError, RateLimitedError
+from ..exceptions import AuthBackendError, AuthError, AuthNotConnectedError, RateLimitedError
 from ..factory import open_auth
 from ..models import AuthResult, SessionInfo
 from ..native_client import NativeAuthClient
@@ -61,6 +61,7 @@ class FlaskAuth:
         app.after_request(_finish)
         app.context_processor(_variables)
         app.register_error_handler(AuthBackendError, _show_failure)
+        app.register_error_handler(AuthNotConnectedError, _show_failure)
         app.register_error_handler(RateLimitedError, _show_failure)
         if settings.pages and isinstance(client, NativeAuthClient):
             from .pages import pages  # templates and forms, for those who want them
@@ -132,6 +133,7 @@ def _show_failure(error: AuthError) -> ResponseReturnValue:
     auth, status = state(), STATUS[error.code]
     if status == 503:
         current_app.logger.error("accounts are not available", exc_info=error)
+        auth.forget_session()  # or the page would ask the database again
     if wants_json(request, auth.settings.api_prefixes) or not auth.settings.pages:
         return json_error(status, error)
     from .pages.show import show

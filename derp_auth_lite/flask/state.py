@@ -75,10 +75,6 @@ class AuthState:
         known.user_known = True
         return known.user
 
-    def forget_user(self) -> None:
-        """Read the user anew when next asked for; for who has just changed one."""
-        self._known().user_known = False
-
     def sign_in(self, result: AuthResult) -> SessionInfo | None:
         """Give the browser the session of a sign-in; what it had before ends.
 
@@ -107,28 +103,37 @@ class AuthState:
         known.session = known.user = known.new_cookie = None
         known.signed_out = True
 
+    def forget_session(self) -> None:
+        """Take the sender of the request at hand for nobody, without a look at the database."""
+        request.environ[self._key] = _OfRequest()
+
     def form_secret(self) -> str | None:
         """Return the cookie that the forms of this browser are bound to, if it has one."""
         known = self._known()
         if known.session is not None and known.by_cookie:
             return known.new_cookie[0] if known.new_cookie else self.session_cookie()
-        return request.cookies.get(self._cookie_name() + _FORM)
+        return request.cookies.get(self.cookie_name() + _FORM)
 
     def set_form_secret(self, response: Response, value: str) -> None:
         """Give the browser a cookie for the forms of somebody who is not signed in."""
-        self._set_cookie(response, self._cookie_name() + _FORM, value, None)
+        self._set_cookie(response, self.cookie_name() + _FORM, value, None)
+
+    def cookie_name(self) -> str:
+        """Return the name of the session's cookie for the request at hand."""
+        name = self.settings.cookie_name
+        return f"__Host-{name}" if self._secure() else name
 
     def session_cookie(self) -> str | None:
         """Return the value of the session's cookie, whether or not it is good."""
-        return request.cookies.get(self._cookie_name())
+        return request.cookies.get(self.cookie_name())
 
     def set_short_cookie(self, response: Response, name: str, value: str) -> None:
         """Set another cookie of ours with the same care; it is gone when the browser closes."""
-        self._set_cookie(response, f"{self._cookie_name()}-{name}", value, None)
+        self._set_cookie(response, f"{self.cookie_name()}-{name}", value, None)
 
     def short_cookie(self, name: str) -> str | None:
         """Return the value of such a cookie."""
-        return request.cookies.get(f"{self._cookie_name()}-{name}")
+        return request.cookies.get(f"{self.cookie_name()}-{name}")
 
     def finish(self, response: Response) -> Response:
         """Set or take the cookie, as the request made it necessary."""
@@ -136,9 +141,9 @@ class AuthState:
         if known is None:
             return response
         if known.new_cookie is not None:
-            self._set_cookie(response, self._cookie_name(), *known.new_cookie)
+            self._set_cookie(response, self.cookie_name(), *known.new_cookie)
         elif known.signed_out:
-            self._delete_cookie(response, self._cookie_name())
+            self._delete_cookie(response, self.cookie_name())
         if known.new_cookie is not None or known.signed_out:
             response.headers["Cache-Control"] = "no-store"
         # Who reads the session answers differently for another one.
@@ -172,10 +177,6 @@ class AuthState:
             return _OfRequest()
         session = self.client.authenticate_cookie(cookie)
         return _OfRequest(session=session, by_cookie=True, signed_out=session is None)
-
-    def _cookie_name(self) -> str:
-        name = self.settings.cookie_name
-        return f"__Host-{name}" if self._secure() else name
 
     def _secure(self) -> bool:
         if self.settings.cookie_secure is not None:

@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from ...exceptions import AuthError, OrgMemberNotFoundError, OrgNotFoundError, UserNotFoundError
 from ...models import OrgInfo, OrgMemberInfo
-from ..decorators import login_required
+from ..decorators import NotAllowedError, login_required
 from ..state import state
 from .account import me, my_session
 from .blueprint import pages
@@ -154,7 +154,7 @@ def _mine(slug: str) -> tuple[OrgInfo, OrgMemberInfo]:
 def _owned(slug: str) -> tuple[OrgInfo, OrgMemberInfo]:
     org, mine = _mine(slug)
     if mine.role != "owner":
-        abort(403)
+        abort(show("refused.html", status=403, error=NotAllowedError()))
     return org, mine
 
 

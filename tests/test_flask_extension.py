@@ -1,0 +1,277 @@
+"""Setting accounts up for an application."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from derp_auth_lite.config import (
+    AuthConfig,
+    Config,
+    EmailConfig,
+    JWTConfig,
+    NativeAuthConfig,
+    PasswordConfig,
+)
+from derp_auth_lite.email import EmailClient
+from derp_auth_lite.exceptions import ConfigError
+from derp_auth_lite.flask import FlaskAuth, current_user, login_required
+from derp_auth_lite.flask.demo import create_app as create_demo
+from derp_auth_lite.flask.testing import FlaskAuthClient
+
+from .support import PASSWORD, SECRET, MovableClock, native_client
+
+CHEAP = {"password": PasswordConfig(hash_profile="cheapest")}
+EMAIL = "ada@example.com"
+
+
+def make_app(**config):
+    app = Flask("notes")
+    app.test_client_class = FlaskAuthClient
+    app.config.update({"AUTH_DATABASE": ":memory:", "AUTH_OPTIONS": CHEAP, **config})
+    auth = FlaskAuth(app)
+    app.get("/")(login_required(lambda: current_user.email))
+    return app, auth
+
+
+def test_an_application_needs_no_secret_key_and_no_setting_but_the_database(tmp_path):
+    app, auth = make_app(AUTH_DATABASE=str(tmp_path / "app.db"))
+    assert app.secret_key is None
+    client = app.test_client()
+    assert client.submit("/auth/sign-up", email=EMAIL, password=PASSWORD).status_code == 303
+    assert client.get("/").text == EMAIL
+    auth.close(app)
+
+
+def test_applications_of_one_process_do_not_meet():
+    (one, auth), (other, _) = make_app(AUTH_SITE_NAME="One"), make_app(AUTH_SITE_NAME="Other")
+    client = one.test_client()
+    client.sign_in(EMAIL)
+    assert client.get("/").text == EMAIL
+    cookie = client.get_cookie("auth").value
+    stranger = other.test_client()
+    stranger.set_cookie("auth", cookie)
+    assert stranger.get("/").status_code == 303
+    assert " One</title>" in one.test_client().get("/auth/sign-in").text
+    assert " Other</title>" in other.test_client().get("/auth/sign-in").text
+    for app in (one, other):
+        auth.close(app)
+
+
+def test_one_object_serves_what_a_factory_makes():
+    auth = FlaskAuth()
+    apps = []
+    for number in range(2):
+        app = Flask(f"app{number}")
+        app.config["AUTH_DATABASE"] = ":memory:"
+        auth.init_app(app)
+        apps.append(app)
+    clients = []
+    for app in apps:
+        with app.app_context():
+            clients.append(auth.client)
+        auth.close(app)
+    assert clients[0] is not clients[1]
+    with pytest.raises(RuntimeError, match="accounts already"):
+        auth.init_app(apps[0])
+
+
+def test_an_application_without_accounts_says_so():
+    app = Flask("notes")
+    app.get("/")(login_required(lambda: "x"))
+    app.testing = True
+    with pytest.raises(RuntimeError, match="FlaskAuth"):
+        app.test_client().get("/")
+
+
+def test_a_configuration_or_a_ready_client_is_taken():
+    config = Config(
+        auth=AuthConfig(
+            native=NativeAuthConfig(
+                jwt=JWTConfig(secret=SECRET), password=CHEAP["password"], enable_confirmation=False
+            )
+        )
+    )
+    app, auth = make_app(AUTH_CONFIG=config, AUTH_OPTIONS={})
+    with app.app_context():
+        assert auth.client.config.jwt.secret == SECRET
+    auth.close(app)
+    ready = native_client(":memory:", MovableClock())
+    other = Flask("other")
+    FlaskAuth(other, client=ready)
+    assert other.extensions["derp_auth_lite"].client is ready
+    ready.disconnect()
+
+
+def test_a_file_of_settings_is_read(tmp_path):
+    path = tmp_path / "derp.toml"
+    path.write_text(
+        f'[auth.native]\nenable_signup = false\n[auth.native.jwt]\nsecret = "{SECRET}"\n'
+    )
+    app, auth = make_app(AUTH_CONFIG=str(path), AUTH_OPTIONS={})
+    assert app.test_client().get("/auth/sign-up").status_code == 403
+    auth.close(app)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"AUTH_URL_PREFIX": "auth"},
+        {"AUTH_URL_PREFIX": "/auth/"},
+        {"AUTH_TRUSTED_ORIGINS": "https://friend.test"},
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_told_at_the_start(config):
+    with pytest.raises(ConfigError):
+        make_app(**config)
+
+
+def test_the_pages_can_be_elsewhere_or_nowhere():
+    app, auth = make_app(AUTH_URL_PREFIX="/members", AUTH_ORGS=False)
+    client = app.test_client()
+    assert client.get("/").headers["Location"] == "/members/sign-in?next=/"
+    client.sign_in(EMAIL)
+    assert client.get("/members/organizations").status_code == 404
+    auth.close(app)
+    bare, auth = make_app(AUTH_PAGES=False)
+    assert bare.test_client().get("/auth/sign-in").status_code == 404
+    assert bare.test_client().get("/").status_code == 401
+    auth.close(bare)
+
+
+def test_a_view_of_ones_own_signs_in_and_out():
+    app, auth = make_app()
+
+    @app.post("/enter")
+    def enter():
+        auth.sign_in(auth.client.sign_in_with_password(EMAIL, PASSWORD))
+        return current_user.email
+
+    @app.post("/leave")
+    def leave():
+        auth.sign_out()
+        return str(bool(current_user))
+
+    with app.app_context():
+        auth.client.create_user(email=EMAIL, password=PASSWORD)
+    client = app.test_client()
+    assert client.post("/enter").text == EMAIL
+    assert client.get("/").text == EMAIL
+    assert client.post("/leave").text == "False"
+    assert client.get("/").status_code == 303
+    auth.close(app)
+
+
+# Where the links in mails lead
+
+
+def recover(app, base_url):
+    client = app.test_client()
+    page = client.get("/auth/forgot-password", base_url=base_url)
+    token = page.text.split('csrf_token" value="')[1].split('"')[0]
+    data = {"email": EMAIL, "csrf_token": token}
+    return client.post("/auth/forgot-password", data=data, base_url=base_url)
+
+
+def test_a_link_never_leads_where_the_host_header_says():
+    """A token would go to whoever sent the header."""
+    app, auth = make_app()
+    answer = recover(app, "https://evil.test")
+    assert answer.status_code == 400
+    assert "cannot send mails yet" in answer.text
+    auth.close(app)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"AUTH_SITE_URL": "https://app.test/start"},
+        {"AUTH_EMAIL": EmailClient.in_memory(), "TRUSTED_HOSTS": ["app.test"]},
+    ],
+)
+def test_a_link_leads_to_the_site_that_was_configured(config):
+    app, auth = make_app(**config)
+    with app.app_context():
+        auth.client.create_user(email=EMAIL, password=PASSWORD, confirmed=True)
+    assert recover(app, "https://app.test").status_code == 303
+    client = app.extensions["derp_auth_lite"].client
+    client.deliver_mail()
+    link = client.email_client.sent[-1].link
+    assert link.startswith("https://app.test/auth/reset-password?token=")
+    auth.close(app)
+
+
+def test_the_mails_settings_name_the_site():
+    from derp_auth_lite.flask.settings import FlaskAuthSettings
+
+    email = EmailConfig(
+        site_name="Notes",
+        site_url="https://notes.test",
+        from_email="a@notes.test",
+        smtp_host="localhost",
+        smtp_port=25,
+        smtp_user="",
+        smtp_password="",
+    )
+    for config in ({"AUTH_EMAIL": email}, {"AUTH_CONFIG": Config(email=email)}):
+        settings = FlaskAuthSettings.read(config, "app")
+        assert (settings.site_name, settings.site_url) == ("Notes", "https://notes.test")
+
+
+# The test client
+
+
+def test_the_test_client_signs_in_and_out_with_one_line():
+    app, auth = make_app()
+    client = app.test_client()
+    user = client.sign_in(EMAIL, role="admin", first_name="Ada")
+    assert (user.role, user.first_name) == ("admin", "Ada")
+    assert client.get("/").text == EMAIL
+    client.sign_out()
+    client.sign_out()
+    assert client.get("/").status_code == 303
+    auth.close(app)
+
+
+# The demo
+
+
+def test_the_demo_keeps_the_notes_of_people_and_teams_apart(tmp_path):
+    app = create_demo(tmp_path / "demo")
+    app.test_client_class = FlaskAuthClient
+    ada, bob = app.test_client(), app.test_client()
+    user = ada.sign_in(EMAIL, first_name="Ada")
+    bob.sign_in("bob@example.com")
+    assert ada.post("/notes", data={"text": "mine <i>"}).status_code == 303
+    assert ada.post("/notes", data={"text": " "}).status_code == 400
+    assert "mine &lt;i&gt;" in ada.get("/").text
+    assert "mine" not in bob.get("/").text
+    assert bob.post("/notes/1/delete").status_code == 404
+    client = app.extensions["derp_auth_lite"].client
+    org = client.create_org(name="North", slug="north", creator_id=user.id)
+    client.add_org_member(org_id=org.id, user_id=client.find_user("bob@example.com").id)
+    for name in (EMAIL, "bob@example.com"):
+        for session in client.list_sessions(user_id=client.find_user(name).id):
+            client.set_active_org(session_id=session.session_id, org_id=org.id)
+    ada.post("/notes", data={"text": "ours"})
+    assert "Notes of North" in bob.get("/").text
+    assert "ours" in bob.get("/").text
+    assert "mine" not in ada.get("/").text
+    assert ada.post("/notes/2/delete").status_code == 303
+    client.disconnect()
+
+
+def test_the_demo_tells_how_it_is_started():
+    done = subprocess.run(
+        [sys.executable, "-m", "derp_auth_lite.flask.demo", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+    )
+    assert "--port" in done.stdout
