@@ -280,8 +280,7 @@ class BaseAuthClient(abc.ABC):
         password and the sessions that somebody else may have given it.
 
         Raises:
-            InvalidTokenError: The token is unknown, expired or spent.
-            UserDisabledError: The account is disabled.
+            InvalidTokenError: The token is unknown, expired or spent, or its account is disabled.
         """
         raise NotImplementedError(
             self._instead("verify_magic_link", "use sign_in_with_password or OAuth")
