@@ -210,6 +210,19 @@ class TestHundredInARow:
         assert auth._accounts.signed_in(user, most_failures=100) is None
         assert auth._accounts.signed_in(user) is not None
 
+    def test_nor_does_a_right_guess_among_many_that_run_at_once(self, auth, monkeypatch):
+        user = auth._accounts.by_email(EMAIL)
+        verify = auth._hasher.verify_or_dummy
+
+        def slowly(*arguments):
+            for _ in range(100):
+                auth._accounts.failed(user.id)
+            return verify(*arguments)
+
+        monkeypatch.setattr(auth._hasher, "verify_or_dummy", slowly)
+        assert guess(auth, password=PASSWORD) is InvalidCredentialsError
+        assert auth.list_sessions() == []
+
     def test_a_hundred_is_the_most_that_can_be_configured(self):
         with pytest.raises(ConfigError, match="from 0 to 100"):
             ThrottleConfig(failures_in_a_row=101)

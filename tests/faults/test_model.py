@@ -1,7 +1,7 @@
 """A small model of users, sessions and one-time tokens, and the library beside it.
 
-Time moves both ways. What the model says must be so is asserted; where it says nothing (a clock that
-is behind a token's beginning), either answer is right, but what has ended never lives again.
+Time moves both ways. What the model says must be so is asserted; where it says nothing (a clock
+that is behind a token's beginning), either answer is right, but what has ended never lives again.
 """
 
 from __future__ import annotations
