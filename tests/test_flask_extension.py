@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,23 @@ def test_an_application_needs_no_secret_key_and_no_setting_but_the_database(tmp_
     assert client.submit("/auth/sign-up", email=EMAIL, password=PASSWORD).status_code == 303
     assert client.get("/").text == EMAIL
     auth.close(app)
+
+
+def test_the_lines_of_the_readme_are_an_application(tmp_path, monkeypatch):
+    readme = (Path(__file__).parent.parent / "README.rst").read_text(encoding="utf-8")
+    lines = readme.split("a whole application with accounts::\n\n")[1].split("\nIt has pages")[0]
+    assert len([line for line in lines.splitlines() if line.strip()]) <= 10
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "app"}
+    exec(textwrap.dedent(lines), names)
+    client = names["app"].test_client()
+    assert client.get("/").headers["Location"] == "/auth/sign-in?next=/"
+    page = client.get("/auth/sign-up").text
+    token = page.split('csrf_token" value="')[1].split('"')[0]
+    fields = {"email": EMAIL, "password": PASSWORD, "csrf_token": token}
+    assert client.post("/auth/sign-up", data=fields).headers["Location"] == "/"
+    assert client.get("/").text == f"Hello {EMAIL}"
+    names["app"].extensions["derp_auth_lite"].client.disconnect()
 
 
 def test_applications_of_one_process_do_not_meet():
