@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from ..support import PASSWORD
 from .conftest import sign_in
 
 SIZES = {"phone": {"width": 375, "height": 740}, "desktop": {"width": 1180, "height": 820}}
-AXE = os.environ.get("DERP_AUTH_LITE_TEST_AXE", "")
+AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 
 OUTSIDE = {
     "sign-up": "/auth/sign-up",
@@ -63,6 +63,15 @@ def test_every_page_is_whole_and_accessible(site, new_page, pictures, size, sche
         look.at(name, path)
     look.after("password-wrong", "/auth/account/password", {"Current": "x", "New": PASSWORD + "1"})
     assert look.wrong == []
+
+
+def test_a_page_that_is_not_accessible_is_noticed(site, page, tmp_path):
+    """The rules of the test above are at work."""
+    look = Look(page, site, tmp_path / "pictures")
+    page.goto(f"{site.url}/auth/sign-in")
+    page.evaluate("document.querySelector('label').remove()")
+    look.judge("sign-in")
+    assert any("label" in each for each in look.wrong)
 
 
 AGENTS = (
@@ -118,9 +127,7 @@ class Look:
         width = self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
         if width > 0:
             self.wrong.append(f"{name}: {width} pixels too wide")
-        if AXE:
-            self.page.evaluate(Path(AXE).read_text(encoding="utf-8"))
-            found = self.page.evaluate("axe.run()")["violations"]
-            self.wrong += [
-                f"{name}: {each['id']}: {each['nodes'][0]['html'][:160]}" for each in found
-            ]
+        self.page.evaluate(AXE)
+        for found in self.page.evaluate("axe.run()")["violations"]:
+            place = found["nodes"][0]["html"][:160]
+            self.wrong.append(f"{name}: {found['id']}: {place}")
