@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import secrets
 import signal
 import threading
@@ -22,6 +23,7 @@ from .servers.redis_server import found_servers, running_redis
 from .support import MovableClock
 
 LONG = 600.0
+FORKS_WITH_THREADS = "ignore:This process .* is multi-threaded:DeprecationWarning"
 
 
 class KVContract:
@@ -400,6 +402,27 @@ class TestMemoryKV(MovableContract):
             kv.set(b"%d" % number, b"", ttl=10)
             clock.advance(seconds=0.1)
         assert len(kv._entries) < 250
+
+    @pytest.mark.filterwarnings(FORKS_WITH_THREADS)
+    def test_a_fork_while_threads_write_leaves_parent_and_child_no_held_lock(self, kv):
+        stop = threading.Event()
+        threads = [
+            threading.Thread(target=lambda: [kv.incr(b"counter") for _ in iter(stop.is_set, True)])
+            for _ in range(2)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(10):
+                pid = os.fork()
+                if pid == 0:
+                    os._exit(0 if kv.incr(b"child") == 1 else 1)
+                assert os.waitpid(pid, 0)[1] == 0
+                assert not kv.exists(b"child")
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
 
     def test_it_shows_nothing_of_what_it_holds(self, kv):
         kv.set(b"key", b"value")

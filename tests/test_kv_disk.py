@@ -26,6 +26,7 @@ from derp_auth_lite.kv import DiskKV, disk
 from .support import MovableClock
 
 LONG = 600.0
+FORKS_WITH_THREADS = "ignore:This process .* is multi-threaded:DeprecationWarning"
 
 
 @pytest.fixture
@@ -363,6 +364,14 @@ class TestDamage:
             assert other.get(b"shared") == b"value"
         assert len(aside(folder)) == 1
 
+    def test_a_client_that_finds_the_damage_late_leaves_the_new_store(self, kv, folder):
+        with DiskKV(folder) as other:
+            (folder / "cache.db").rename(folder / "cache.db.damaged-by-another")
+            other.set(b"key", b"value")
+        kv._store.set_aside(sqlite3.DatabaseError("found late"))
+        assert kv.get(b"key") == b"value"
+        assert len(aside(folder)) == 1
+
     def test_processes_that_open_a_damaged_store_together_set_one_aside(self, folder, crew):
         from . import kv_crew
 
@@ -502,6 +511,23 @@ class TestWhatCannotBeWritten:
         assert self.run_as_nobody(DiskKV(open_folder).connect) == 1
         assert (open_folder / "cache.db").read_bytes() == b"rubbish" * 999
 
+    def test_damage_found_while_open_in_a_folder_that_turned_read_only_is_an_auth_backend_error(
+        self, open_folder
+    ):
+        open_folder.chmod(0o777)
+        store = open_folder / "store"
+
+        def work() -> None:
+            kv = DiskKV(store)
+            kv.connect()
+            garbage(store)
+            store.chmod(0o555)
+            for number in range(100):
+                kv.set(b"key %d" % number, bytes(9000))
+
+        assert self.run_as_nobody(work) == 1
+        assert aside(store) == []
+
 
 class TestModes:
     def test_folder_and_files_are_their_owners_alone(self, tmp_path):
@@ -629,6 +655,7 @@ def succeeded(pid: int) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
+@pytest.mark.filterwarnings(FORKS_WITH_THREADS)
 class TestFork:
     def test_a_child_and_its_parent_both_go_on(self, kv):
         kv.set(b"key", b"value")
