@@ -471,21 +471,9 @@ class NativeAuthClient(LocalOrgAuthClient):
         caller = self._caller(request, user_agent, ip_address)
         user = self._verified_user(email, password, caller)
         renewed = self._renewed_hash(user, password)
-        most = self._config.throttle.failures_in_a_row or None
-        with self._signing_in(caller):
-            current = self._accounts.signed_in(
-                user, renewed_hash=renewed, most_failures=most, **names
-            )
-            session = current and self._open_session(current, caller)
-            if session:
-                self._events.record(
-                    "sign_in", user_id=user.id, session_id=session.id, caller=caller
-                )
-        if current is None or session is None:
-            self._refuse("sign_in", "changed_meanwhile", caller, user=user)
-            raise InvalidCredentialsError
+        user, session = self._entered(user, renewed, names, caller)
         self._throttle.proved(user.email, caller)
-        return AuthResult(user=current.info(), tokens=self._tokens(session))
+        return AuthResult(user=user.info(), tokens=self._tokens(session))
 
     def change_password(
         self,
@@ -1470,6 +1458,26 @@ class NativeAuthClient(LocalOrgAuthClient):
             self._refuse("sign_in", "not_confirmed", caller, user=user)
             raise EmailNotConfirmedError
         return user
+
+    def _entered(
+        self, user: UserRecord, renewed: str | None, names: Mapping[str, Any], caller: Caller
+    ) -> tuple[UserRecord, SessionRecord]:
+        """Note the sign-in and open a session, unless the account changed since it was read."""
+        most = self._config.throttle.failures_in_a_row or None
+        session = None
+        with self._signing_in(caller):
+            current = self._accounts.signed_in(
+                user, renewed_hash=renewed, most_failures=most, **names
+            )
+            if current is not None:
+                session = self._open_session(current, caller)
+                self._events.record(
+                    "sign_in", user_id=user.id, session_id=session.id, caller=caller
+                )
+        if current is None or session is None:
+            self._refuse("sign_in", "changed_meanwhile", caller, user=user)
+            raise InvalidCredentialsError
+        return current, session
 
     def _matches(self, user: UserRecord | None, password: str) -> bool:
         """Tell whether a password opens an account; costs one hash whatever the answer is.
