@@ -478,3 +478,5 @@ def test_sent_mails_are_shown_while_debugging_on_this_machine_only(app, inside, 
     assert "/auth/reset-password?token=" in inside.get("/auth/dev/mail/0").text
     assert inside.get("/auth/dev/mail/1").status_code == 404
     assert inside.get("/auth/dev/mail", base_url="http://app.test").status_code == 404
+    far = {"REMOTE_ADDR": "203.0.113.7"}
+    assert inside.get("/auth/dev/mail", environ_overrides=far).status_code == 404

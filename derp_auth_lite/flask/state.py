@@ -205,10 +205,11 @@ def on_this_machine(request: Request) -> bool:
     if request.scheme != "http" or any(name in request.headers for name in _FORWARDED):
         return False
     host = request.host.rsplit(":", 1)[0].strip("[]").lower()
-    return host == "localhost" or host.endswith(".localhost") or _is_loopback(host)
+    return host == "localhost" or host.endswith(".localhost") or is_loopback(host)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether this is a loopback address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
