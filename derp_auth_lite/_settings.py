@@ -6,10 +6,11 @@ import types
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 from .exceptions import ConfigError
 
-__all__ = ["Settings", "entry_types", "inner_type", "setting_types"]
+__all__ = ["Settings", "entry_types", "inner_type", "scheme_and_host", "setting_types"]
 
 _MAX_DAYS = 36_500
 
@@ -122,3 +123,12 @@ def entry_types(kind: Any, count: int) -> tuple[Any, ...]:
     if get_origin(kind) is Sequence:
         return args * count
     return args if get_origin(kind) is tuple and len(args) == count else (object,) * count
+
+
+def scheme_and_host(url: str) -> tuple[str, str]:
+    """Return scheme and host of a URL; empty texts where it is none."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname or ""
+    except ValueError:
+        return "", ""

@@ -11,11 +11,12 @@ import os
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from ._settings import Settings
+from ._limits import ThrottleConfig
+from ._settings import Settings, scheme_and_host
 from ._toml import TableReader, read_toml
 from .exceptions import ConfigError
 
@@ -39,8 +40,6 @@ __all__ = [
 
 _MIN_SECRET_BYTES = 32
 _MINUTES_A_DAY = 24 * 60
-_MOST_FAILURES = 100
-_LONGEST_WINDOW = 30 * 24 * 3600
 _OTHER_PARTS = frozenset({"storage", "payments", "queue", "ai"})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _TAKEN_PROVIDER_NAMES = frozenset({"email", "magic_link", "google", "github"})
@@ -132,51 +131,6 @@ class PasswordConfig(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ThrottleConfig(Settings):
-    """How often is too often: pairs of a number and the seconds in which that many are allowed.
-
-    A number of 0 turns a limit off. A *range* is one IPv4 address or an IPv6 /64; all callers
-    whose address is not known share one, with ten times the number. A *pair* is an account and a
-    range together. Whoever has signed in from a range before passes the limits of account and range
-    and is held by that of the pair alone.
-
-    Args:
-        failures_in_a_row: Wrong passwords of one account after which its password opens nothing
-            until a link or a reset lets the owner in; 100 is the most that NIST SP 800-63B-4,
-            section 3.2.2, allows.
-        token_by_range: One-time tokens that were refused.
-        mail_by_address: Beyond these two, mails are dropped and nobody is told.
-        events_by_range: Failures that are written down; beyond, they are only counted.
-    """
-
-    failures_in_a_row: int = 100
-    sign_in_by_pair: tuple[int, int] = (10, 900)
-    sign_in_by_account: tuple[int, int] = (50, 3600)
-    sign_in_by_range: tuple[int, int] = (100, 900)
-    sign_up_by_range: tuple[int, int] = (30, 3600)
-    token_by_range: tuple[int, int] = (100, 900)
-    mail_by_address_burst: tuple[int, int] = (1, 60)
-    mail_by_address: tuple[int, int] = (5, 3600)
-    mail_by_range: tuple[int, int] = (30, 3600)
-    events_by_range: tuple[int, int] = (200, 3600)
-
-    def _check(self) -> None:
-        fine = 0 <= self.failures_in_a_row <= _MOST_FAILURES
-        self._need(fine, "failures_in_a_row", f"must be from 0 to {_MOST_FAILURES}")
-        for limit in fields(self):
-            if limit.name != "failures_in_a_row":
-                count, seconds = getattr(self, limit.name)
-                fine = count >= 0 and 0 < seconds <= _LONGEST_WINDOW
-                self._need(fine, limit.name, "must be a number and the seconds that it is for")
-
-    @classmethod
-    def off(cls) -> Self:
-        """Return no limits at all: for tests, and where something in front has its own."""
-        names = [limit.name for limit in fields(cls) if limit.name != "failures_in_a_row"]
-        return cls(failures_in_a_row=0, **dict.fromkeys(names, (0, 1)))
-
-
-@dataclass(frozen=True, kw_only=True)
 class _OAuthClientConfig(Settings):
     client_id: str
     client_secret: str = field(repr=False)
@@ -220,7 +174,7 @@ class OIDCConfig(_OAuthClientConfig):
         well_formed = re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", self.name) is not None
         self._need(well_formed, "name", "must be 1 to 63 small letters, digits, '-' and '_'")
         self._need(self.name not in _TAKEN_PROVIDER_NAMES, "name", "is taken by the library")
-        scheme, host = _scheme_and_host(self.issuer)
+        scheme, host = scheme_and_host(self.issuer)
         safe = (scheme == "https" and host) or (scheme == "http" and host in _LOOPBACK)
         self._need(bool(safe), "issuer", "must be an https URL, or http on this machine")
         self._need("openid" in self.scopes, "scopes", "must hold openid")
@@ -296,7 +250,7 @@ class SupabaseConfig(Settings):
     redirect_uri: str | None = None
 
     def _check(self) -> None:
-        scheme, host = _scheme_and_host(self.url)
+        scheme, host = scheme_and_host(self.url)
         self._need(scheme in {"http", "https"} and host != "", "url", "must be an http(s) URL")
         self._need_line("anon_key", "service_role_key")
 
@@ -447,11 +401,3 @@ class Config(Settings):
 
 def _long_enough(secret: str) -> bool:
     return len(secret.encode()) >= _MIN_SECRET_BYTES
-
-
-def _scheme_and_host(url: str) -> tuple[str, str]:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme, parts.hostname or ""
-    except ValueError:
-        return "", ""
