@@ -395,12 +395,21 @@ class TestReplacement:
         kv.set(b"key", b"value")
         with DiskKV(folder) as other:
             shutil.rmtree(folder)
+            time.sleep(0.02)  # a reader looks at the file every 10 ms, a writer each time
             assert kv.get(b"key") is None
             assert kv.set_nx(b"key", b"new") is True
             assert other.set_nx(b"key", b"newer") is False
             assert other.get(b"key") == b"new"
         assert "was replaced" in caplog.text
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+    def test_a_writer_never_writes_to_a_file_that_was_wiped(self, kv, folder):
+        kv.set(b"key", b"value")
+        assert kv.get(b"key") == b"value"
+        shutil.rmtree(folder)
+        assert kv.set_nx(b"key", b"mine") is True
+        with DiskKV(folder) as other:
+            assert other.set_nx(b"key", b"theirs") is False
 
     def test_a_backup_that_is_put_back_while_the_store_is_open_is_what_all_see(
         self, kv, folder, tmp_path
@@ -412,6 +421,7 @@ class TestReplacement:
         for path in folder.glob("cache.db*"):
             path.unlink()
         (tmp_path / "backup").rename(folder / "cache.db")
+        time.sleep(0.02)
         assert kv.get(b"key") == b"then"
 
 

@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 
 from flask import Request
 
-__all__ = ["FIELD", "comes_from_elsewhere", "form_token", "is_form_token"]
+__all__ = ["FIELD", "SAFE_METHODS", "comes_from_elsewhere", "form_token", "is_form_token"]
 
 FIELD = "csrf_token"
 """The name of the field that a form sends its token in."""
 
 _PURPOSE = b"derp_auth_lite form"
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
 def comes_from_elsewhere(
@@ -30,8 +30,6 @@ def comes_from_elsewhere(
         has_token: A token of the form's will be checked. Then a hidden origin is no refusal: it is
             what a page without referrer sends where there is no ``Sec-Fetch-Site``.
     """
-    if request.method in _SAFE_METHODS:
-        return False
     origin = request.headers.get("Origin")
     if origin is not None and origin in trusted:
         return False

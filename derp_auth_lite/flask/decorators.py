@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
+from inspect import iscoroutinefunction
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import quote
 
@@ -124,14 +125,18 @@ def refuse(error: AuthError) -> ResponseReturnValue:
 def guarded(view: Callable[P, R], check: Check) -> Callable[P, R | ResponseReturnValue]:
     """Put a check of the session before *view*; what it returns is why the request is refused."""
 
+    is_async = iscoroutinefunction(view)  # asked once: looking takes as long as a query
+
     @wraps(view)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R | ResponseReturnValue:
         session = state().session()
         error = LoginRequiredError() if session is None else check(session)
         if error is not None:
             return refuse(error)
-        result: Any = current_app.ensure_sync(view)(*args, **kwargs)
-        return result  # type: ignore[no-any-return]
+        if is_async:
+            result: R = current_app.ensure_sync(view)(*args, **kwargs)
+            return result
+        return view(*args, **kwargs)
 
     return wrapped
 

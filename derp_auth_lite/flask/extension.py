@@ -17,7 +17,7 @@ from ..factory import open_auth
 from ..models import AuthResult, SessionInfo
 from ..native_client import NativeAuthClient
 from ._answers import STATUS, json_error, wants_json
-from ._csrf import comes_from_elsewhere
+from ._csrf import SAFE_METHODS, comes_from_elsewhere
 from .decorators import NotAllowedError, refuse
 from .settings import FlaskAuthSettings
 from .state import EXTENSION, AuthState, current_session, current_user, state
@@ -111,6 +111,8 @@ def _open(config: Mapping[str, Any]) -> BaseAuthClient:
 
 def _refuse_other_sites() -> ResponseReturnValue | None:
     """Refuse what another site's page had a browser send along with its cookie."""
+    if request.method in SAFE_METHODS:
+        return None
     auth = state()
     ours = request.blueprint == "auth"
     if bearer_token(request) is not None or not (ours or auth.session_cookie()):

@@ -6,6 +6,7 @@ import ipaddress
 import secrets
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import cast
 
 from flask import Flask, Request, Response, current_app, has_request_context, request
@@ -22,7 +23,13 @@ __all__ = ["EXTENSION", "AuthState", "current_session", "current_user", "state"]
 
 EXTENSION = "derp_auth_lite"
 _FORM = "-form"
-_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Via")
+_FORWARDED = (
+    "HTTP_FORWARDED",
+    "HTTP_VIA",
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_FORWARDED_PROTO",
+)
 
 
 @dataclass
@@ -163,15 +170,16 @@ class AuthState:
 
     def _known(self) -> _OfRequest:
         # Not in flask.g, which outlives a request inside an application context of a test.
-        known: _OfRequest | None = request.environ.get(self._key)
+        environ = request.environ
+        known: _OfRequest | None = environ.get(self._key)
         if known is None:
-            known = self._load()
-            request.environ[self._key] = known
+            known = environ[self._key] = self._load()
         return known
 
     def _load(self) -> _OfRequest:
-        if bearer_token(request) is not None:
-            return _OfRequest(session=self.client.authenticate(request))
+        asked = _request()
+        if bearer_token(asked) is not None:
+            return _OfRequest(session=self.client.authenticate(asked))
         cookie = self.session_cookie()
         if cookie is None or not isinstance(self.client, NativeAuthClient):
             return _OfRequest()
@@ -181,7 +189,7 @@ class AuthState:
     def _secure(self) -> bool:
         if self.settings.cookie_secure is not None:
             return self.settings.cookie_secure
-        return not on_this_machine(request)
+        return not on_this_machine(_request())
 
     def _set_cookie(
         self, response: Response, name: str, value: str, expires: datetime | None
@@ -202,16 +210,22 @@ class AuthState:
 
 def on_this_machine(request: Request) -> bool:
     """Tell whether a browser asks over plain HTTP and a loopback address, with no proxy between."""
-    if request.scheme != "http" or any(name in request.headers for name in _FORWARDED):
+    environ = request.environ
+    if environ.get("wsgi.url_scheme") != "http" or any(name in environ for name in _FORWARDED):
         return False
-    host = request.host.rsplit(":", 1)[0].strip("[]").lower()
-    return host == "localhost" or host.endswith(".localhost") or is_loopback(host)
+    return _names_this_machine(request.host)
 
 
-def is_loopback(host: str) -> bool:
+@lru_cache(maxsize=256)
+def _names_this_machine(host: str) -> bool:
+    name = host.rsplit(":", 1)[0].strip("[]").lower()
+    return name == "localhost" or name.endswith(".localhost") or is_loopback(name)
+
+
+def is_loopback(address: str) -> bool:
     """Tell whether this is a loopback address."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
 
@@ -225,6 +239,12 @@ def state(app: Flask | None = None) -> AuthState:
     found = (app or current_app).extensions.get(EXTENSION)
     if not isinstance(found, AuthState):
         raise RuntimeError("The application has no accounts: call FlaskAuth(app) first")
+    return found
+
+
+def _request() -> Request:
+    """Return the request at hand itself: going through the proxy each time is slow."""
+    found: Request = request._get_current_object()  # type: ignore[attr-defined]
     return found
 
 
