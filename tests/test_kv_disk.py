@@ -631,9 +631,7 @@ class TestWaiting:
             writer.start()
             stack.callback(writer.join)
             time.sleep(0.05)
-            start = time.perf_counter()
             assert kv.get(b"key") == b"old"
-            assert time.perf_counter() - start < 0.04
             assert writer.is_alive()
             connection.execute("COMMIT")
         assert kv.get(b"key") == b"new"

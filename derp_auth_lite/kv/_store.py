@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import sqlite3
+import time
 from pathlib import Path
 
 from .._clock import Clock
@@ -26,6 +27,7 @@ _log = logging.getLogger(__name__)
 _PARTS = ("", "-wal", "-shm")
 _OPENING_SECONDS = 60.0
 _FILES_MOVE = os.name == "posix"  # elsewhere a file that is open can be neither moved nor removed
+_LOOK_IS_GOOD_SECONDS = 0.01
 _abandoned: list[sqlite3.Connection] = []
 
 
@@ -59,15 +61,26 @@ class Store:
         self._database = str(self.folder / "cache.db")
         self._connection: sqlite3.Connection | None = None
         self._identity = (0, 0)
+        self._looked = 0.0
         if os.path.expandvars(self._database) != self._database:
             # diskcache would expand it, into another folder.
             raise ConfigError(f"The KV folder {self.folder} must not name an environment variable")
 
-    def connection(self) -> sqlite3.Connection:
-        """Return the connection; open it where it is closed, or where the file is another now."""
-        if self._connection is not None and _FILES_MOVE and self._was_replaced():
-            _log.warning("The KV store %s was replaced while it was open", self.folder)
-            self.close()
+    def connection(self, reading: bool = False) -> sqlite3.Connection:
+        """Return the connection; open it where it is closed, or where the file is another now.
+
+        A writer looks at the file each time, so that no two clients write to different ones. For a
+        reader a look is good for 10 ms: it costs a fifth of a read.
+        """
+        if (
+            self._connection is not None
+            and _FILES_MOVE
+            and not (reading and time.monotonic() < self._looked + _LOOK_IS_GOOD_SECONDS)
+        ):
+            self._looked = time.monotonic()
+            if self._was_replaced():
+                _log.warning("The KV store %s was replaced while it was open", self.folder)
+                self.close()
         if self._connection is None:
             self._connection = self._open()
         return self._connection

@@ -99,8 +99,7 @@ class DiskKV(KVClient, ForkAware):
     def get(self, key: bytes) -> bytes | None:
         """Return the value of *key*, or ``None``."""
         check_bytes(key)
-        now = self._now()
-        return self._run(self._value, key, now)
+        return self._value(self._run(_rows, _GET, (key, self._now()), reading=True))
 
     def set(self, key: bytes, value: bytes, *, ttl: float | None = None) -> None:
         """Store *value* under *key*."""
@@ -117,7 +116,7 @@ class DiskKV(KVClient, ForkAware):
         """Tell whether *key* is there."""
         check_bytes(key)
         now = self._now()
-        return bool(self._run(_rows, _END, (key, now)))
+        return bool(self._run(_rows, _END, (key, now), reading=True))
 
     def mget(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the values of *keys*, in their order, all as of one moment."""
@@ -127,9 +126,9 @@ class DiskKV(KVClient, ForkAware):
         def read(connection: sqlite3.Connection) -> list[bytes | None]:
             with connection:
                 connection.execute("BEGIN")
-                return [self._value(connection, key, now) for key in keys]
+                return [self._value(_rows(connection, _GET, (key, now))) for key in keys]
 
-        return self._run(read)
+        return self._run(read, reading=True)
 
     def mset(self, items: Sequence[tuple[bytes, bytes]], *, ttl: float | None = None) -> None:
         """Store all *items*, or none of them."""
@@ -158,7 +157,7 @@ class DiskKV(KVClient, ForkAware):
         """Return the seconds that *key* has left."""
         check_bytes(key)
         now = self._now()
-        rows = self._run(_rows, _END, (key, now))
+        rows = self._run(_rows, _END, (key, now), reading=True)
         return rows[0][0] - now if rows and isinstance(rows[0][0], float) else None
 
     def expire(self, key: bytes, ttl: float) -> bool:
@@ -182,7 +181,7 @@ class DiskKV(KVClient, ForkAware):
         def count(connection: sqlite3.Connection) -> int:
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
-                value = self._value(connection, key, now)
+                value = self._value(_rows(connection, _GET, (key, now)))
                 if value is None:
                     connection.execute(PUT, first)
                     return 1
@@ -230,8 +229,7 @@ class DiskKV(KVClient, ForkAware):
         now = self._now()
         return key, now, _end(now, ttl), value
 
-    def _value(self, connection: sqlite3.Connection, key: bytes, now: float) -> bytes | None:
-        rows = _rows(connection, _GET, (key, now))
+    def _value(self, rows: list[Any]) -> bytes | None:
         if not rows:
             return None
         mode, filename, value = rows[0]
@@ -246,7 +244,7 @@ class DiskKV(KVClient, ForkAware):
             keys = self._page(_NEXT_KEYS, keys[-1])
 
     def _page(self, statement: str, first: bytes) -> list[bytes]:
-        rows = self._run(_rows, statement, (first, self._now(), _PAGE))
+        rows = self._run(_rows, statement, (first, self._now(), _PAGE), reading=True)
         return [self._disk.get(key, True) for (key,) in rows]
 
     def _own_lock(self) -> threading.RLock:
@@ -258,7 +256,10 @@ class DiskKV(KVClient, ForkAware):
         return self._lock
 
     def _run(
-        self, work: Callable[[sqlite3.Connection, *Values], Result], *values: *Values
+        self,
+        work: Callable[[sqlite3.Connection, *Values], Result],
+        *values: *Values,
+        reading: bool = False,
     ) -> Result:
         """Run *work* until the file's lock is free, and once more on a new store after damage."""
         give_up = 0.0
@@ -268,7 +269,7 @@ class DiskKV(KVClient, ForkAware):
                 if not self._connected:
                     raise AuthNotConnectedError("The KV store is not connected: call connect()")
                 try:
-                    return work(self._store.connection(), *values)
+                    return work(self._store.connection(reading), *values)
                 except sqlite3.Error as error:
                     if not is_busy(error):
                         self._recover(error, mended)
