@@ -124,7 +124,6 @@ def refuse(error: AuthError) -> ResponseReturnValue:
 
 def guarded(view: Callable[P, R], check: Check) -> Callable[P, R | ResponseReturnValue]:
     """Put a check of the session before *view*; what it returns is why the request is refused."""
-
     is_async = iscoroutinefunction(view)  # asked once: looking takes as long as a query
 
     @wraps(view)
