@@ -16,6 +16,7 @@ __all__ = [
     "OrgMember",
     "Organization",
     "OutboxMail",
+    "RemoteSession",
     "Session",
     "User",
 ]
@@ -148,6 +149,22 @@ class OutboxMail(_Table):
         indexes = ((("due_at",), False), (("created_at", "id"), False), (("expires_at",), False))
 
 
+class RemoteSession(_Table):
+    """What is known here of a session that a hosted service keeps; ids are the service's.
+
+    ``ended_at`` refuses access tokens of the session that have not expired yet.
+    """
+
+    id = peewee.UUIDField(primary_key=True)
+    user_id = peewee.UUIDField(index=True)
+    org_id = peewee.UUIDField(null=True, index=True)
+    created_at = UTCDateTimeField()
+    ended_at = UTCDateTimeField(null=True, index=True)
+
+    class Meta:
+        table_name = "auth_remote_sessions"
+
+
 class Event(_Table):
     """Who did what, with which outcome. Append-only; outlives the user it speaks of."""
 
@@ -175,5 +192,6 @@ TABLES: tuple[type[peewee.Model], ...] = (
     Organization,
     OrgMember,
     OutboxMail,
+    RemoteSession,
     Event,
 )

@@ -241,13 +241,24 @@ class NativeAuthConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class SupabaseConfig(Settings):
-    """A Supabase project: its URL and keys."""
+    """A Supabase project: its URL and keys.
+
+    Args:
+        anon_key: The anonymous key, or the new kind, ``sb_publishable_…``.
+        service_role_key: The service role's key, or the new kind, ``sb_secret_…``.
+        jwt_secret: The legacy secret, while it is valid: it verifies HS256 tokens and lets sessions
+            be ended by their id. Empty: there is none.
+        redirect_uri: Where providers send the browser back to.
+        password: What a new password must be, beside what the project asks for; the costs of
+            hashing in it mean nothing here.
+    """
 
     url: str
     anon_key: str = field(repr=False)
     service_role_key: str = field(repr=False)
     jwt_secret: str = field(repr=False)
     redirect_uri: str | None = None
+    password: PasswordConfig = field(default_factory=PasswordConfig)
 
     def _check(self) -> None:
         scheme, host = scheme_and_host(self.url)
@@ -257,11 +268,19 @@ class SupabaseConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class WorkOSConfig(Settings):
-    """A WorkOS environment: its API key and client id."""
+    """A WorkOS environment: its API key and client id.
+
+    Args:
+        redirect_uri: Where WorkOS sends the browser back to.
+        issuers: Further issuers of access tokens, such as that of a custom domain.
+        base_url: Another place of the API: an emulator's, say.
+    """
 
     api_key: str = field(repr=False)
     client_id: str
     redirect_uri: str | None = None
+    issuers: Sequence[str] = ()
+    base_url: str = "https://api.workos.com"
 
     def _check(self) -> None:
         self._need_line("api_key", "client_id")

@@ -16,8 +16,9 @@ from ._local.events import FAILURE, EventRecord, Events, Subscriber
 from ._local.mail_worker import MailWorker
 from ._local.orgs import LocalOrgAuthClient
 from ._local.outbox import Outbox
+from ._local.profiles import ADMIN_FIELDS, DEFAULT_ROLE, profile_changes
 from ._migrations import migrate
-from ._native.accounts import DEFAULT_ROLE, Accounts
+from ._native.accounts import Accounts
 from ._native.doctor import Doctor
 from ._native.explain import explain_sign_in
 from ._native.identities import Identities
@@ -34,7 +35,6 @@ from ._native.mail import (
 )
 from ._native.oauth_flows import Flow, OAuthFlows
 from ._native.one_time import Claim, OneTimeTokens
-from ._native.profiles import ADMIN_FIELDS, profile_changes
 from ._native.redemptions import Redemptions
 from ._native.refresh_tokens import RefreshTokens
 from ._native.session_cookies import SessionCookies

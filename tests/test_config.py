@@ -133,8 +133,11 @@ class TestGroups:
                     "session_limit_policy": "oldest ends",
                 },
             ),
-            (SupabaseConfig, {"redirect_uri": None}),
-            (WorkOSConfig, {"redirect_uri": None}),
+            (SupabaseConfig, {"redirect_uri": None, "password": PasswordConfig()}),
+            (
+                WorkOSConfig,
+                {"redirect_uri": None, "issuers": (), "base_url": "https://api.workos.com"},
+            ),
             (AuthConfig, {"native": None, "supabase": None}),
             (DatabaseConfig, {"pool_min_size": 2, "pool_max_size": 5}),
             (

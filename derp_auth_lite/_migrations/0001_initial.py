@@ -130,6 +130,16 @@ def up(migrator: Any, db: Any) -> None:
                 (("expires_at",), False),
             )
 
+    class RemoteSession(Base):
+        id = UUIDField(primary_key=True)
+        user_id = UUIDField(index=True)
+        org_id = UUIDField(null=True, index=True)
+        created_at = UTCDateTimeField()
+        ended_at = UTCDateTimeField(null=True, index=True)
+
+        class Meta:
+            table_name = "auth_remote_sessions"
+
     class Event(Base):
         id = UUIDField(primary_key=True)
         user_id = UUIDField(null=True)
@@ -148,5 +158,6 @@ def up(migrator: Any, db: Any) -> None:
             indexes = ((("user_id", "created_at", "id"), False), (("created_at", "id"), False))
 
     db.create_tables(
-        [User, Identity, Session, Organization, OrgMember, OutboxMail, Event], safe=False
+        [User, Identity, Session, Organization, OrgMember, OutboxMail, RemoteSession, Event],
+        safe=False,
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import peewee
 
+from .._local.profiles import DEFAULT_ROLE
 from .._records import USER_COLUMNS, UserRecord, new_id
 from .._statements import Bind, Statement
 from .._tables import Identity, User
@@ -18,7 +19,6 @@ from ..orm import Conflict, DatabaseEngine
 
 __all__ = ["Accounts", "new_stamp"]
 
-DEFAULT_ROLE = "default"
 _NEVER = 2**31 - 1
 
 _BY_ID = Statement(lambda: User.select(*USER_COLUMNS).where(User.id == Bind("id")), repeatable=True)

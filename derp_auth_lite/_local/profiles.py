@@ -7,7 +7,10 @@ from typing import Any
 
 from .._values import as_json_object, as_text, of_type, refuse_unknown
 
-__all__ = ["ADMIN_FIELDS", "PROFILE_FIELDS", "profile_changes"]
+__all__ = ["ADMIN_FIELDS", "DEFAULT_ROLE", "PROFILE_FIELDS", "profile_changes"]
+
+DEFAULT_ROLE = "default"
+"""The role of an account that nobody gave another."""
 
 PROFILE_FIELDS = frozenset({"first_name", "last_name", "username", "image_url", "metadata"})
 """What a person may say about themselves."""
