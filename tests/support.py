@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from derp_auth_lite.config import JWTConfig, NativeAuthConfig, PasswordConfig, ThrottleConfig
@@ -12,23 +11,12 @@ from derp_auth_lite.kv.base import KVClient
 from derp_auth_lite.kv.memory import MemoryKV
 from derp_auth_lite.native_client import NativeAuthClient
 from derp_auth_lite.orm import DatabaseEngine
+from derp_auth_lite.testing import MovableClock
+
+__all__ = ["PASSWORD", "SECRET", "MovableClock", "Request", "native_client", "native_config"]
 
 SECRET = "a secret of the tests, long enough to sign with"
 PASSWORD = "correct horse battery staple"
-
-
-class MovableClock:
-    """A clock that stands until it is moved, either way."""
-
-    def __init__(self, start: datetime | None = None) -> None:
-        self.now = start or datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def advance(self, **units: float) -> None:
-        """Move by ``days=``, ``minutes=``, ``seconds=`` and so on; a negative number goes back."""
-        self.now += timedelta(**units)
 
 
 class Request:
