@@ -154,7 +154,10 @@ class AuthState:
         if known.new_cookie is not None or known.signed_out:
             response.headers["Cache-Control"] = "no-store"
         # Who reads the session answers differently for another one.
-        response.vary.add("Cookie")
+        if "Vary" in response.headers:
+            response.vary.add("Cookie")
+        else:  # most often, and without parsing
+            response.headers["Vary"] = "Cookie"
         return response
 
     def _replace(self, before: SessionInfo, session: SessionInfo) -> SessionInfo:
