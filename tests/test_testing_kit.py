@@ -13,12 +13,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-
-# Before any test that runs inside this process, which forgets the modules that came with it.
 import requests
 
-import derp_auth_lite._http
-import derp_auth_lite.providers.oidc  # noqa: F401
 from derp_auth_lite import (
     AuthBackendError,
     InvalidCredentialsError,
@@ -46,6 +42,15 @@ pytest_plugins = ["pytester"]
 
 PLUGIN = "derp_auth_lite.testing.plugin"
 URL = "http://localhost/confirm"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _all_imported():
+    """Nothing is first imported in a run inside this process, which forgets what came with it."""
+    with FakeOAuth() as fake, open_test_auth(oidc=[fake.config]) as auth:
+        start = auth.start_oauth("fake")
+        back = fake.consent(start.url)
+        auth.sign_in_with_oauth("fake", back.code, state=back.state, iss=back.iss)
 
 
 @pytest.fixture
