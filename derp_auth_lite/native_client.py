@@ -940,18 +940,20 @@ class NativeAuthClient(LocalOrgAuthClient):
         Raises:
             UserNotFoundError: There is no such user.
             IdentityAlreadyExistsError: The identity is somebody's already.
-            InvalidCredentialsError: The provider or the state was refused.
+            InvalidCredentialsError: The provider or the state was refused, or password or address
+                changed, or the account was disabled, while the provider was asked.
             AuthBackendError: The provider, the KV store or the database failed.
         """
         self._db.refuse_foreign_transaction()
         caller = self._caller(request)
-        owner = str(self._user(user_id).id)
+        user = self._user(user_id)
+        owner = str(user.id)
         who = self._proved_at(
             provider, code, redirect_uri, state, iss, binding, caller, user_id=owner
         )
         with self._db.transaction(own=True):
-            if not self._accounts.hold(owner):
-                raise UserNotFoundError
+            if not self._accounts.hold_unchanged(user):
+                raise InvalidCredentialsError("The account changed meanwhile: try again")
             identity = self._identities.link(owner, who)
             self._events.record(
                 "identity_link", user_id=owner, caller=caller, details={"provider": who.provider}

@@ -6,8 +6,10 @@ go through a certified OpenID Connect server and through GitHub's endpoints.
 
 from __future__ import annotations
 
+import threading
 from urllib.parse import parse_qs, urlsplit
 
+import psycopg
 import pytest
 
 from derp_auth_lite import EmailNotConfirmedError
@@ -23,12 +25,13 @@ from derp_auth_lite.exceptions import (
     UserDisabledError,
     UserNotFoundError,
 )
-from derp_auth_lite.providers import GitHubProvider
+from derp_auth_lite.providers import GitHubProvider, OAuthUserInfo
 
 from .servers import oidc_provider
 from .servers.github_stub import GitHubStub
+from .servers.postgres import wait_for_locks
 from .servers.signing_provider import SigningProvider
-from .support import PASSWORD, MovableClock, Request
+from .support import PASSWORD, MovableClock, Request, native_client
 
 EMAIL = "ada@example.com"
 CALLBACK = "https://app.example.com/callback"
@@ -51,6 +54,7 @@ def honest(idp):
     """Each test begins with a provider that tells the truth about Ada."""
     idp.claims = {"email": EMAIL, "email_verified": True, "given_name": "Ada"}
     idp.discovery = {}
+    idp.meanwhile = lambda: None
 
 
 def oidc(idp, name="corp"):
@@ -441,6 +445,56 @@ class TestPreHijacking:
             sign_in(auth, idp, email_verified=claim)
         assert auth.list_identities(owner.id) == []
         assert auth.count_users() == 1
+
+    def test_row_4_a_sign_in_that_meets_the_owners_reset_leaves_no_session(
+        self, postgres_url, clock
+    ):
+        """Whoever comes first, the attacker's identity and session are gone in the end."""
+        attacker = OAuthUserInfo("eve", EMAIL, email_verified=False, provider="corp")
+        with native_client(postgres_url, clock) as auth:
+
+            def enter():
+                with auth._db.transaction(own=True):
+                    user, _ = auth._identities.enter(attacker, may_join=True)
+                    auth._sessions.open(str(user.id), user.role)
+
+            enter()
+            auth.request_password_recovery(email=EMAIL, recovery_url=CALLBACK)
+            auth.deliver_mail()
+            token = auth.email_client.sent[-1].token
+            again = threading.Thread(target=enter)
+            reset = threading.Thread(target=auth.reset_password, args=(token, PASSWORD))
+            with (
+                psycopg.connect(postgres_url) as first,
+                psycopg.connect(postgres_url, autocommit=True) as watch,
+            ):
+                first.execute("SELECT 1 FROM auth_identities FOR UPDATE")
+                again.start()
+                assert wait_for_locks(watch, 1)
+                reset.start()
+                assert wait_for_locks(watch, 2)
+                first.rollback()
+                again.join()
+                reset.join()
+            assert auth.list_sessions() == []
+            assert auth.list_identities(auth.find_user(EMAIL).id) == []
+            assert auth.sign_in_with_password(EMAIL, PASSWORD).tokens
+
+    def test_row_4_a_link_that_was_begun_before_the_owners_reset_is_refused_after_it(
+        self, make_auth, settings, idp
+    ):
+        """The attacker was signed in when the provider was asked, and is not any more."""
+        lax = make_auth(**{**settings, "enable_confirmation": False})
+        eve = lax.sign_up(email=EMAIL, password=PASSWORD).user
+        lax.request_password_recovery(email=EMAIL, recovery_url=CALLBACK)
+        lax.deliver_mail()
+        token = lax.email_client.sent[-1].token
+        start = begin(lax, idp, "other", user_id=eve.id)
+        idp.claims["sub"] = "eves-own"
+        idp.meanwhile = lambda: lax.reset_password(token, "the owner's own pass phrase")
+        with pytest.raises(InvalidCredentialsError):
+            lax.link_identity(user_id=eve.id, provider="other", code="c", state=start.state)
+        assert lax.list_identities(eve.id) == []
 
     def test_row_4_a_look_alike_address_is_not_the_owners(self, auth, idp):
         auth.create_user(email="kate@example.com", confirmed=True)

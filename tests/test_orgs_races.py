@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections import Counter
 from functools import partial
 
@@ -20,6 +19,7 @@ from derp_auth_lite._tables import OrgMember, Session, User
 from derp_auth_lite.exceptions import AuthError
 
 from .processes import EIGHT, together
+from .servers.postgres import wait_for_locks
 from .support import PASSWORD, MovableClock, Request, native_client
 
 PAIRS = EIGHT // 2
@@ -254,18 +254,6 @@ def test_ending_a_membership_and_ending_all_sessions_do_not_block_each_other(aut
     assert seen <= {"done", "OrgMemberNotFoundError", "InvalidTokenError"}
 
 
-def waits_for_a_lock(connection):
-    """Wait until somebody waits for what another transaction holds."""
-    for _ in range(500):
-        (waiting,) = connection.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        ).fetchone()
-        if waiting:
-            return True
-        time.sleep(0.01)
-    return False
-
-
 @pytest.mark.parametrize("act", ["sign_out_all", "remove_org_member", "delete_org"])
 def test_several_sessions_are_locked_in_the_order_of_their_ids(postgres_url, clock, act):
     """Who waits for the first has locked none of the others, hence nobody waits for them."""
@@ -287,7 +275,7 @@ def test_several_sessions_are_locked_in_the_order_of_their_ids(postgres_url, clo
         ):
             first.execute("SELECT 1 FROM auth_sessions WHERE id = %s FOR UPDATE", [ids[0]])
             work.start()
-            assert waits_for_a_lock(second)
+            assert wait_for_locks(second)
             free = second.execute(
                 "SELECT id FROM auth_sessions ORDER BY id FOR UPDATE SKIP LOCKED"
             ).fetchall()

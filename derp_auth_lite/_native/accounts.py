@@ -26,6 +26,12 @@ _BY_EMAIL = Statement(
     lambda: User.select(*USER_COLUMNS).where(User.email == Bind("email")), repeatable=True
 )
 _HOLD = Statement(lambda: User.select(User.id).where(User.id == Bind("id")), lock=True)
+_HOLD_UNCHANGED = Statement(
+    lambda: User.select(User.id).where(
+        User.id == Bind("id"), User.token_stamp == Bind("stamp"), User.is_active
+    ),
+    lock=True,
+)
 _COUNT = Statement(lambda: User.select(peewee.fn.COUNT(User.id)), repeatable=True)
 _LIST = Statement(
     lambda: (
@@ -131,6 +137,14 @@ class Accounts:
     def hold(self, user_id: str) -> bool:
         """Keep a user from being deleted until the transaction ends; ``False`` if there is none."""
         return self._engine.execute(_HOLD, id=user_id) == 1
+
+    def hold_unchanged(self, user: UserRecord) -> bool:
+        """Hold a user as :meth:`hold` does; ``False`` if what proves who they are has changed.
+
+        That is if password or address changed, a link was used, or the account was disabled, since
+        *user* was read.
+        """
+        return self._engine.execute(_HOLD_UNCHANGED, id=str(user.id), stamp=user.token_stamp) == 1
 
     def by_email(self, email: str | None) -> UserRecord | None:
         """Return the user with that normalised address, or ``None``."""

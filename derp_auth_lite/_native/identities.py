@@ -32,12 +32,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Identities"]
 
+# Both rows are locked: an owner who proves the mailbox at this moment ends what this sign-in began,
+# or has taken the identity away before.
 _USER_OF = Statement(
     lambda: (
         User.select(*USER_COLUMNS)
         .join(Identity, on=(Identity.user == User.id))
         .where(Identity.provider == Bind("provider"), Identity.subject == Bind("subject"))
-    )
+    ),
+    lock=True,
 )
 _BY_EMAIL = Statement(
     lambda: User.select(*USER_COLUMNS).where(User.email == Bind("email")), lock=True

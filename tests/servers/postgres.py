@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -67,3 +68,16 @@ def empty(url: str) -> None:
         if rows:
             names = ", ".join(f'"{name}"' for (name,) in rows)
             connection.execute(f"TRUNCATE {names}")
+
+
+def wait_for_locks(connection: psycopg.Connection, count: int = 1) -> bool:
+    """Wait until *count* others wait for what another transaction of the database holds."""
+    for _ in range(500):
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        ).fetchone()
+        if row and row[0] >= count:
+            return True
+        time.sleep(0.01)
+    return False

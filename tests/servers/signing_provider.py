@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from derp_auth_lite._clock import Clock, utc_now
@@ -15,7 +16,8 @@ __all__ = ["SigningProvider"]
 class SigningProvider(LoopbackServer):
     """Answers every code. Change the attributes to make it lie.
 
-    ``claims`` are laid over those of a good id token; a claim that is ``...`` is left out.
+    ``claims`` are laid over those of a good id token; a claim that is ``...`` is left out. ``meanwhile``
+    is called while a client waits for its tokens.
     """
 
     def __init__(self, client_id: str = "app", *, clock: Clock = utc_now) -> None:
@@ -30,6 +32,7 @@ class SigningProvider(LoopbackServer):
         self.userinfo: dict[str, Any] = {"sub": "subject-1"}
         self.discovery: dict[str, Any] = {}
         self.tokens: dict[str, Any] = {}
+        self.meanwhile: Callable[[], object] = lambda: None
 
     def _answer(self, call: Call) -> Answer:
         answers = {
@@ -55,6 +58,7 @@ class SigningProvider(LoopbackServer):
         return {name: value for name, value in document.items() if value is not ...}
 
     def _tokens(self) -> dict[str, Any]:
+        self.meanwhile()
         tokens = {
             "access_token": "access-1",
             "token_type": "Bearer",
