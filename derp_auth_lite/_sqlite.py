@@ -127,9 +127,16 @@ class SQLite(peewee.SqliteDatabase):  # type: ignore[misc]  # Peewee is not type
         super()._log_query(sql, None)
 
     def close_all(self) -> None:
-        """Close the connections of all threads; none of them may be in a call."""
+        """Close the database for good; no thread may be in a call."""
         self.close()
-        # Else a thread that goes on after the next connect would find its closed connection.
+        self.close_connections()
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
+
+    def close_connections(self) -> None:
+        """Close the connections of all threads, which open new ones; none may be in a call."""
+        # First, so that a thread that goes on does not find its closed connection.
         self._state: Any = type(self._state)()
         with self._opened_lock:
             connections = list(self._opened)
@@ -137,9 +144,6 @@ class SQLite(peewee.SqliteDatabase):  # type: ignore[misc]  # Peewee is not type
         for connection in connections:
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
-        if self._keeper is not None:
-            self._keeper.close()
-            self._keeper = None
 
     def abandon(self) -> list[Any]:
         """Forget, in a forked child, all that belongs to the parent; return it unclosed."""

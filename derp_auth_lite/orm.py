@@ -296,6 +296,16 @@ class DatabaseEngine:
         except failures() as error:
             raise translated(error) from error
 
+    def _before_fork(self) -> None:
+        """Close a SQLite file's connections: a child inherits none.
+
+        SQLite counts a file's locks for each process. With a copy of that count a child believes to
+        hold what it does not, and a parent that closes takes the child's log away.
+        """
+        is_file = self.dialect == SQLITE and not self.database.in_memory
+        if is_file and get_ident() not in self._busy and self._others_are_done():
+            self.database.close_connections()
+
     def _after_fork_in_child(self) -> None:
         # Closing an inherited connection would break the parent's, so it is only kept.
         self._inherited += self.database.abandon()
@@ -382,10 +392,15 @@ def _dialect(database: peewee.Database) -> str:
 _engines: weakref.WeakSet[DatabaseEngine] = weakref.WeakSet()
 
 
+def _before_fork() -> None:
+    for engine in list(_engines):
+        engine._before_fork()
+
+
 def _after_fork_in_child() -> None:
     for engine in list(_engines):
         engine._after_fork_in_child()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)

@@ -165,6 +165,43 @@ def test_a_forked_child_and_its_parent_both_go_on_working(database):
     assert done.stdout == "both went on\n", done.stderr
 
 
+ORPHAN = """
+import os, sys
+from tests.support import MovableClock, native_client
+
+auth = native_client(sys.argv[1], MovableClock())
+auth.connect()
+auth.create_user(email="before@example.com")
+started, may_go_on = os.pipe(), os.pipe()
+pid = os.fork()
+if pid == 0:
+    auth.create_user(email="first@example.com")
+    os.write(started[1], b"x")
+    os.read(may_go_on[0], 1)
+    auth.create_user(email="second@example.com")
+    os._exit(0)
+os.read(started[0], 1)
+auth.disconnect()
+with native_client(sys.argv[1], MovableClock()) as other:
+    other.create_user(email="third@example.com")
+    os.write(may_go_on[1], b"x")
+    assert os.waitpid(pid, 0)[1] == 0
+    print(*sorted(user.email.partition("@")[0] for user in other.list_users()))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+def test_what_a_child_commits_after_its_parent_has_closed_is_kept(database):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", ORPHAN, database],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout == "before first second third\n", done.stderr
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 def test_after_a_fork_nothing_of_the_parents_connection_is_used_or_closed(database, clock):
     engine = DatabaseEngine(database, clock=clock)
