@@ -16,7 +16,15 @@ from typing import Any
 
 import peewee
 
-__all__ = ["POSTGRESQL", "SQLITE", "Bind", "Statement", "from_microseconds", "to_microseconds"]
+__all__ = [
+    "POSTGRESQL",
+    "SQLITE",
+    "Bind",
+    "Free",
+    "Statement",
+    "from_microseconds",
+    "to_microseconds",
+]
 
 SQLITE = "sqlite"
 POSTGRESQL = "postgresql"
@@ -51,6 +59,21 @@ class Bind(peewee.Node):  # type: ignore[misc]  # Peewee is not typed
 
 class _Name(str):
     """Tells a named value from a constant among the parameters of a compiled query."""
+
+
+class Free(peewee.Node):  # type: ignore[misc]  # Peewee is not typed
+    """A sub-select of rows that nobody else has locked, and that are then locked.
+
+    For what can be done another time: it waits for nobody, so nobody deadlocks with it. On SQLite,
+    which locks no rows, it is the query alone.
+    """
+
+    def __init__(self, query: peewee.Select) -> None:
+        self._query = query
+
+    def __sql__(self, ctx: peewee.Context) -> peewee.Context:
+        locks_rows = ctx.state.for_update
+        return ctx.sql(self._query.for_update(skip_locked=True) if locks_rows else self._query)
 
 
 class Statement:

@@ -1153,7 +1153,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         if key is None:
             return
         with self._db.transaction():
-            if self._sessions.end_all(key):
+            if self._accounts.hold(key) and self._sessions.end_all(key):
                 self._events.record("sign_out_all", user_id=key)
 
     def revoke_other_sessions(self, session_id: Id) -> int:
@@ -1166,6 +1166,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         """
         session = self._living_session(session_id, None)
         with self._db.transaction():
+            self._accounts.hold(str(session.user_id))
             ended = self._sessions.end_all(str(session.user_id), keep=session.id)
             if ended:
                 self._events.record(

@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from collections import Counter
 
+import psycopg
 import pytest
 
 from derp_auth_lite._statements import Statement
@@ -16,6 +18,7 @@ from derp_auth_lite.exceptions import AuthError, EmailAlreadyExistsError, Invali
 from derp_auth_lite.orm import DatabaseEngine
 
 from .processes import EIGHT, together
+from .servers.postgres import wait_for_locks
 from .support import PASSWORD, MovableClock, Request, native_client
 
 COUNTER = Statement(lambda: Session.select(Session.refresh_counter))
@@ -215,3 +218,57 @@ def test_after_a_fork_nothing_of_the_parents_connection_is_used_or_closed(databa
     for connection in inherited:
         if connection is not None:
             connection.close()
+
+
+def test_a_sign_in_does_not_wait_for_who_has_an_expired_row_in_hand(postgres_url, clock):
+    """The old rows that it removes by the way are then left to somebody else."""
+    joined = "&" if "?" in postgres_url else "?"
+    impatient = f"{postgres_url}{joined}options=-clock_timeout%3D500"
+    with native_client(impatient, clock) as auth, psycopg.connect(postgres_url) as other:
+        for name in "ab":
+            auth.sign_up(email=f"{name}@example.com", password=PASSWORD)
+        clock.advance(days=120)
+        other.execute("SELECT 1 FROM auth_sessions, auth_events FOR UPDATE")
+        assert auth.sign_in_with_password("a@example.com", PASSWORD).tokens
+        other.rollback()
+        assert auth.purge() == 4
+
+
+@pytest.mark.parametrize("act", ["sign_out_all", "revoke_other_sessions"])
+def test_two_who_end_a_users_sessions_while_one_begins_do_not_deadlock(postgres_url, clock, act):
+    with native_client(postgres_url, clock) as auth:
+        user_id = auth.sign_up(email="ada@example.com", password=PASSWORD).user.id
+        last = max(auth._sessions.open(user_id, "default").id for _ in range(3))
+        given = {"user_id": user_id} if act == "sign_out_all" else {"session_id": last}
+        errors: list[AuthError] = []
+
+        def end() -> None:
+            try:
+                getattr(auth, act)(**given)
+            except AuthError as error:
+                errors.append(error)
+
+        def begin() -> None:
+            with psycopg.connect(postgres_url) as connection:
+                connection.execute(
+                    "INSERT INTO auth_sessions SELECT %s, user_id, 0, refreshed_at, active_until,"
+                    " expires_at, NULL, NULL, NULL, created_at FROM auth_sessions WHERE id = %s",
+                    ["00000000-0000-4000-8000-000000000000", last],
+                )
+
+        threads = [threading.Thread(target=work) for work in (end, begin, end)]
+        with (
+            psycopg.connect(postgres_url) as first,
+            psycopg.connect(postgres_url, autocommit=True) as watch,
+        ):
+            first.execute("SELECT 1 FROM auth_sessions ORDER BY id LIMIT 1 FOR UPDATE")
+            for count, thread in enumerate(threads, 1):
+                thread.start()
+                if count != 2:
+                    assert wait_for_locks(watch, min(count, 2))
+                else:
+                    thread.join(0.2)
+            first.rollback()
+            for thread in threads:
+                thread.join()
+        assert errors == []

@@ -166,6 +166,7 @@ def walk(rows, limit):
     while True:
         page = rows.pages(limit=limit, after=after)
         assert len(page.data) <= limit
+        assert page.next_cursor is None or page.next_cursor != after
         assert page.has_more == (page.next_cursor is not None)
         seen += page.data
         pages += 1
@@ -224,6 +225,7 @@ def test_what_is_not_touched_is_seen_once_whatever_comes_and_goes_meanwhile(
     while True:
         page = rows.pages(limit=limit, after=after)
         seen += [rows.key(row) for row in page.data]
+        assert len(seen) == len(set(seen))
         if not page.has_more:
             break
         after = page.next_cursor
@@ -238,7 +240,6 @@ def test_what_is_not_touched_is_seen_once_whatever_comes_and_goes_meanwhile(
                     victim = victims[argument % len(victims)]
                     rows.remove(victim)
                     gone.add(victim)
-    assert len(seen) == len(set(seen))
     assert untouched - gone <= set(seen) <= untouched | come
 
 

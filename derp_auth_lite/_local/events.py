@@ -12,7 +12,7 @@ import peewee
 
 from .._records import as_object, new_id
 from .._request import UNKNOWN, Caller
-from .._statements import Bind, Statement
+from .._statements import Bind, Free, Statement
 from .._tables import Event
 from ..models import EventInfo
 from ..orm import DatabaseEngine, as_utc
@@ -109,9 +109,11 @@ _PURGE = Statement(
         Event.delete()
         .where(
             Event.id.in_(
-                _EXPIRED.select(_EXPIRED.id)
-                .where(_EXPIRED.created_at < Bind("before"))
-                .limit(Bind("n"))
+                Free(
+                    _EXPIRED.select(_EXPIRED.id)
+                    .where(_EXPIRED.created_at < Bind("before"))
+                    .limit(Bind("n"))
+                )
             )
         )
         .returning(Event.id)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from .._mail.links import check_link
 from .._mail.message import one_line
 from .._records import as_object, new_id
-from .._statements import Bind, Statement
+from .._statements import Bind, Free, Statement
 from .._tables import OutboxMail
 from .._values import as_json_object
 from ..email import RESERVED_VARIABLES
@@ -180,9 +180,11 @@ _PURGE = Statement(
         OutboxMail.delete()
         .where(
             OutboxMail.id.in_(
-                _OLD.select(_OLD.id)
-                .where(_OLD.expires_at < Bind("before"), _OLD.failed_at < Bind("before"))
-                .limit(Bind("limit"))
+                Free(
+                    _OLD.select(_OLD.id)
+                    .where(_OLD.expires_at < Bind("before"), _OLD.failed_at < Bind("before"))
+                    .limit(Bind("limit"))
+                )
             )
         )
         .returning(OutboxMail.id)

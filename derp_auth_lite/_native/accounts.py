@@ -135,7 +135,10 @@ class Accounts:
         return None if row is None else UserRecord._make(row)
 
     def hold(self, user_id: str) -> bool:
-        """Keep a user from being deleted until the transaction ends; ``False`` if there is none."""
+        """Hold a user until the transaction ends; ``False`` if there is none.
+
+        Nobody else deletes or changes the user meanwhile, or begins a session.
+        """
         return self._engine.execute(_HOLD, id=user_id) == 1
 
     def hold_unchanged(self, user: UserRecord) -> bool:

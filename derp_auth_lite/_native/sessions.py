@@ -10,7 +10,7 @@ import peewee
 
 from .._records import SESSION_COLUMNS, SessionRecord, as_id, new_id
 from .._request import UNKNOWN, Caller
-from .._statements import Bind, Statement
+from .._statements import Bind, Free, Statement
 from .._tables import OrgMember, Session, User
 from ..orm import DatabaseEngine, as_utc
 
@@ -186,9 +186,11 @@ def _purge() -> Any:
         Session.delete()
         .where(
             Session.id.in_(
-                expired.select(expired.id)
-                .where(expired.active_until <= Bind("now"))
-                .limit(Bind("limit"))
+                Free(
+                    expired.select(expired.id)
+                    .where(expired.active_until <= Bind("now"))
+                    .limit(Bind("limit"))
+                )
             )
         )
         .returning(Session.id)
@@ -320,7 +322,11 @@ class Sessions:
         return None if row is None else str(row[0])
 
     def end_all(self, user_id: str, *, keep: object = None) -> int:
-        """End a user's sessions, all but *keep*; return how many."""
+        """End a user's sessions, all but *keep*; return how many.
+
+        Whoever calls it holds the user's row, so that none begins meanwhile: it would be ended
+        without having been locked in its turn.
+        """
         kept = as_id(keep)
         with self._engine.transaction():
             self._engine.execute(_LOCK_OF_USER, user_id=user_id)

@@ -16,8 +16,8 @@ __all__ = ["SigningProvider"]
 class SigningProvider(LoopbackServer):
     """Answers every code. Change the attributes to make it lie.
 
-    ``claims`` are laid over those of a good id token; a claim that is ``...`` is left out. ``meanwhile``
-    is called while a client waits for its tokens.
+    ``claims`` are laid over those of a good id token; a claim that is ``...`` is left out.
+    ``meanwhile`` is called while a client waits for its tokens.
     """
 
     def __init__(self, client_id: str = "app", *, clock: Clock = utc_now) -> None:
