@@ -51,7 +51,7 @@ def translated(error: BaseException) -> Exception:
     """Return the typed error for what the database raised."""
     if isinstance(error, peewee.IntegrityError):
         return Conflict(str(error))
-    text = str(error).lower()
+    text = " ".join(str(error).lower().split())
     # Data errors may quote a value that a user typed; those of the connection quote none.
     quiet = isinstance(error, (peewee.DataError, peewee.ProgrammingError))
     _log.error("database failed: %s%s", type(error).__name__, "" if quiet else f": {text}")

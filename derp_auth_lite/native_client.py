@@ -53,6 +53,7 @@ from .exceptions import (
     InvalidEmailError,
     InvalidTokenError,
     LastIdentityError,
+    RateLimitedError,
     SessionLimitError,
     SignupDisabledError,
     UserDisabledError,
@@ -576,7 +577,9 @@ class NativeAuthClient(LocalOrgAuthClient):
             ConfigError: No mail can be sent.
             ValueError: *recovery_url* is no link that a mail may hold.
         """
-        self._request_mail(ACCOUNT_EXISTS, email, recovery_url, request)
+        # Only a sign-up with a taken address comes here, so an error would tell it from others.
+        with contextlib.suppress(RateLimitedError):
+            self._request_mail(ACCOUNT_EXISTS, email, recovery_url, request)
 
     def request_password_recovery(
         self,

@@ -459,3 +459,16 @@ def test_row_28_a_huge_or_strange_password_is_refused_as_any_wrong_one(make_auth
     auth.create_user(email=EMAIL, password=PASSWORD, confirmed=True)
     for password in ("x" * 10_000_000, "", "\x00", "\ud800", PASSWORD + "\x00"):
         assert guess(auth, password=password) is InvalidCredentialsError
+
+
+def test_the_notice_that_an_account_exists_is_never_refused(make_auth, clock):
+    """A sign-up page asks for it for taken addresses alone: an error would tell them apart."""
+    auth = make_auth(throttle=ThrottleConfig(mail_by_range=(1, 3600)))
+    for name in "abc":
+        auth.notify_account_exists(
+            email=f"{name}@example.com", recovery_url="https://app.example.com/reset"
+        )
+    with pytest.raises(RateLimitedError):
+        auth.request_password_recovery(
+            email="d@example.com", recovery_url="https://app.example.com/reset"
+        )
