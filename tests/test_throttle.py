@@ -464,11 +464,10 @@ def test_row_28_a_huge_or_strange_password_is_refused_as_any_wrong_one(make_auth
 def test_the_notice_that_an_account_exists_is_never_refused(make_auth, clock):
     """A sign-up page asks for it for taken addresses alone: an error would tell them apart."""
     auth = make_auth(throttle=ThrottleConfig(mail_by_range=(1, 3600)))
+    request = Request()
+    request.remote_addr = "192.0.2.7"
+    page = {"recovery_url": "https://app.example.com/reset", "request": request}
     for name in "abc":
-        auth.notify_account_exists(
-            email=f"{name}@example.com", recovery_url="https://app.example.com/reset"
-        )
+        auth.notify_account_exists(email=f"{name}@example.com", **page)
     with pytest.raises(RateLimitedError):
-        auth.request_password_recovery(
-            email="d@example.com", recovery_url="https://app.example.com/reset"
-        )
+        auth.request_password_recovery(email="d@example.com", **page)
