@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import time
 
 import pytest
@@ -58,6 +59,8 @@ def test_a_fault_at_any_call_is_a_typed_error_and_leaves_nothing_half_done(whole
         done = scenario.is_done()
         assert done or not returned, f"point {point}: what was acknowledged was not done"
         if not done:
+            # A fault that came between a statement and its rows leaves the cursor to the collector.
+            gc.collect()
             scenario.again()
             assert scenario.is_done(), f"point {point}: it cannot be done any more"
     invariants.check(whole)
