@@ -27,7 +27,7 @@ class ThrottleConfig(Settings):
             until a link or a reset lets the owner in; 100 is the most that NIST SP 800-63B-4,
             section 3.2.2, allows.
         token_by_range: One-time tokens that were refused.
-        mail_by_address: Beyond these two, mails are dropped and nobody is told.
+        mail_by_address: Mails of one kind; beyond these two, they are dropped and nobody is told.
         events_by_range: Failures that are written down; beyond, they are only counted.
     """
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from .exceptions import InvalidProfileError
 
-__all__ = ["as_json_object", "as_text", "of_type", "refuse_unknown"]
+__all__ = ["as_json_object", "as_text", "is_storable", "of_type", "refuse_unknown"]
 
 MAX_METADATA = 65_536
 """Characters of JSON that a ``metadata`` may take."""
@@ -34,6 +34,11 @@ def of_type(name: str, value: Any, kind: type) -> Any:
     return value
 
 
+def is_storable(text: str) -> bool:
+    """Tell whether every database can keep *text*; what it cannot keep, it cannot hold either."""
+    return not _UNSTORABLE.search(text)
+
+
 def as_text(name: str, value: Any, limit: int, *, blank: bool = False) -> str:
     """Return a text of at most *limit* characters.
 
@@ -47,7 +52,7 @@ def as_text(name: str, value: Any, limit: int, *, blank: bool = False) -> str:
     text: str = of_type(name, value, str)
     if len(text) > limit:
         raise InvalidProfileError(f"{name} must have at most {limit} characters")
-    if _UNSTORABLE.search(text):
+    if not is_storable(text):
         raise InvalidProfileError(f"{name} has characters that cannot be stored")
     if not blank and not text.strip():
         raise InvalidProfileError(f"{name} must not be blank")
@@ -79,7 +84,7 @@ def as_json_object(name: str, value: Any) -> dict[str, Any]:
 
 def _storable(value: Any, levels: int) -> bool:
     if isinstance(value, str):
-        return not _UNSTORABLE.search(value)
+        return is_storable(value)
     if isinstance(value, dict):
         value = [*value, *value.values()]
     if not isinstance(value, list):

@@ -195,10 +195,19 @@ class EmailNotConfirmedError(InvalidCredentialsError):
 
 
 class UserDisabledError(InvalidCredentialsError):
-    """The password was right, but an administrator disabled the account."""
+    """They proved who they are, but an administrator disabled the account.
+
+    ``.user_id`` says whose, where that is known.
+    """
 
     code = "user_disabled"
     default_message = "This account is disabled"
+
+    def __init__(
+        self, message: str | None = None, code: str | None = None, *, user_id: str | None = None
+    ) -> None:
+        super().__init__(message, code)
+        self.user_id = user_id
 
 
 class AuthStepRequiredError(InvalidCredentialsError):

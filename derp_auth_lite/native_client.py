@@ -45,6 +45,7 @@ from ._records import SessionRecord, UserRecord, as_id, new_id
 from ._request import Caller, bearer_token, caller_of, was_forwarded
 from .config import NativeAuthConfig
 from .exceptions import (
+    AuthError,
     AuthNotConnectedError,
     ConfigError,
     ConfirmationURLMissingError,
@@ -104,6 +105,14 @@ NOT_GIVEN: str = _NotGiven("<not given>")
 _PURGE_STEP = 10
 _SUBJECTS = {CONFIRMATION: "Confirm your email address", RECOVERY: "Reset your password"}
 """The interface's defaults, which are the subjects of the shipped templates too."""
+
+_REFUSALS: dict[type[AuthError], str] = {
+    SessionLimitError: "session_limit",
+    SignupDisabledError: "sign_up_disabled",
+    UserDisabledError: "disabled",
+    InvalidCredentialsError: "not_linked",
+}
+"""Why somebody who proved to be the user was not let in, as events call it."""
 
 
 class NativeAuthClient(LocalOrgAuthClient):
@@ -360,8 +369,12 @@ class NativeAuthClient(LocalOrgAuthClient):
         if email is not None:
             changes["email"] = normalize_email(email)
         with self._db.transaction():
-            before = self._user(user_id) if email is not None else None
-            user = self._accounts.update(self._known_id(user_id), changes)
+            key = self._known_id(user_id)
+            before = None
+            if email is not None:
+                self._hold_user(key)
+                before = self._user(key)
+            user = self._accounts.update(key, changes)
             if user is None:
                 raise UserNotFoundError
             if before is not None and before.email != user.email:
@@ -372,6 +385,29 @@ class NativeAuthClient(LocalOrgAuthClient):
                 "user_updated", user_id=user.id, details={"fields": sorted(changes)}
             )
         return user.info()
+
+    def set_password(self, *, user_id: Id, password: str) -> UserInfo:
+        """Set a password on an administrator's word.
+
+        Every session of the user ends, every link that was mailed before dies, and a notice is
+        mailed.
+
+        Raises:
+            UserNotFoundError: There is no such user.
+            PasswordValidationError: The password does not meet the policy.
+            InvalidCredentialsError: The account changed meanwhile; nothing was done.
+            RuntimeError: Called inside a transaction of the application.
+        """
+        user = self._user(user_id)
+        hashed = self._new_hash(password, user.email)
+        with self._db.transaction(own=True):
+            changed = self._accounts.set_password(user, hashed)
+            if changed is None:
+                raise InvalidCredentialsError("The account changed meanwhile: try again")
+            self._sessions.end_all(str(user.id))
+            self._events.record("password_set", user_id=user.id)
+            self._notify(PASSWORD_CHANGED, changed)
+        return changed.info()
 
     def delete_user(self, user_id: Id) -> bool:
         """Remove a user with sessions, identities and memberships; ``False`` if there is none.
@@ -496,6 +532,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         Raises:
             UserNotFoundError: There is no such user.
             InvalidCredentialsError: *current_password* is wrong.
+            UserDisabledError: It is right, and the account disabled.
             PasswordValidationError: The new password does not meet the policy.
             RateLimitedError: Too many attempts for this account, or from there.
         """
@@ -718,6 +755,7 @@ class NativeAuthClient(LocalOrgAuthClient):
             UserNotFoundError: There is no such user.
             InvalidEmailError: *new_email* is no address.
             InvalidCredentialsError: *current_password* is wrong.
+            UserDisabledError: It is right, and the account disabled.
             ConfigError: No mail can be sent.
             TypeError: A variable has a name of the library's own, or is no JSON.
             ValueError: *confirm_url* is no link that a mail may hold.
@@ -904,7 +942,10 @@ class NativeAuthClient(LocalOrgAuthClient):
             user, how = self._identities.enter(who, may_join=self._config.enable_signup)
             about = {"provider": who.provider, "identity": how}
             let_in = user.email_confirmed_at is not None or not self._config.enable_confirmation
-            session = self._open_session(user, caller) if let_in else None
+            session = None
+            if let_in:
+                user = self._identities.signed_in(user)
+                session = self._open_session(user, caller)
             self._events.record(
                 "sign_in" if let_in else "sign_up",
                 user_id=user.id,
@@ -1196,10 +1237,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         """
         if not minutes > 0:
             raise ValueError("minutes must be more than 0")
-        began = session.metadata.get("created_at")
-        if began is None:
-            return True
-        return not timedelta(0) <= self._db.now - began <= timedelta(minutes=minutes)
+        return not self.is_fresh(session, timedelta(minutes=minutes))
 
     def purge(self) -> int:
         """Remove expired rows; return how many.
@@ -1335,6 +1373,9 @@ class NativeAuthClient(LocalOrgAuthClient):
             self._failed(attempt, action, caller, user)
             raise InvalidCredentialsError("The current password is wrong")
         self._throttle.succeeded(attempt)
+        if not user.is_active:
+            self._refuse(action, "disabled", caller, user=user)
+            raise UserDisabledError
 
     def _require_mail(self, *, with_link: bool = True) -> EmailClient:
         if self._email_client is None:
@@ -1366,13 +1407,13 @@ class NativeAuthClient(LocalOrgAuthClient):
     def _may_mail(
         self, kind: str, address: str, caller: Caller, user: UserRecord | None = None
     ) -> bool:
-        """Count a mail; one too many for its address is dropped, of which nobody is told.
+        """Count a mail; one too many of its kind is dropped, of which nobody is told.
 
         Raises:
             RateLimitedError: One too many for the range that asks.
         """
         self._throttle.mail(caller)
-        if self._throttle.may_mail(address):
+        if self._throttle.may_mail(kind, address):
             return True
         self._refuse(f"{kind}_requested", "throttled", caller, user=user, address=address)
         return False
@@ -1498,22 +1539,22 @@ class NativeAuthClient(LocalOrgAuthClient):
     def _failed(
         self, attempt: Attempt, action: str, caller: Caller, user: UserRecord | None
     ) -> None:
-        """Count a wrong password, and write it down."""
+        """Count a wrong password, and write it down while the range may still be noted."""
         self._throttle.failed(attempt, caller)
-        reason = "wrong_password" if user else "unknown_address"
         is_noted = self._throttle.may_note(caller)
         with self._db.transaction(own=True):
-            # For an unknown address the same is done to nobody, since time would tell.
+            # Time would tell: for an unknown address the same is done to nobody, and what is not
+            # noted is written all the same, and taken back.
             self._accounts.failed(str(user.id) if user else new_id())
-            if is_noted:
-                self._events.record(
-                    action,
-                    FAILURE,
-                    user_id=user and user.id,
-                    reason=reason,
-                    address_hash=None if user else attempt.account,
-                    caller=caller,
-                )
+            self._events.record(
+                action,
+                FAILURE,
+                user_id=user and user.id,
+                reason="wrong_password" if user else "unknown_address",
+                address_hash=None if user else attempt.account,
+                caller=caller,
+                kept=is_noted,
+            )
 
     def _refuse(
         self,
@@ -1524,6 +1565,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         user: UserRecord | None = None,
         user_id: str | None = None,
         address: str | None = None,
+        details: dict[str, Any] | None = None,
     ) -> None:
         """Write a refusal down, unless there were too many from that range."""
         if self._throttle.may_note(caller):
@@ -1535,6 +1577,7 @@ class NativeAuthClient(LocalOrgAuthClient):
                 reason=reason,
                 address_hash=hashed,
                 caller=caller,
+                details=details,
             )
 
     def _proved_at(
@@ -1563,12 +1606,11 @@ class NativeAuthClient(LocalOrgAuthClient):
                 nonce=begun and self._flows.nonce(begun),
             )
         except InvalidCredentialsError:
-            self._events.record(
+            self._refuse(
                 "sign_in" if user_id is None else "identity_link",
-                FAILURE,
+                "provider_refused",
+                caller,
                 user_id=user_id,
-                reason="provider_refused",
-                caller=caller,
                 details={"provider": str(provider)},
             )
             raise
@@ -1614,12 +1656,13 @@ class NativeAuthClient(LocalOrgAuthClient):
 
     @contextlib.contextmanager
     def _signing_in(self, caller: Caller) -> Iterator[None]:
-        """Do the block as one; a session too many leaves nothing of it but a record."""
+        """Do the block as one; where it refuses somebody, nothing stays of it but a record."""
         try:
             with self._db.transaction(own=True):
                 yield
-        except SessionLimitError as error:
-            self._refuse("sign_in", "session_limit", caller, user_id=error.user_id)
+        except tuple(_REFUSALS) as error:
+            reason = next(_REFUSALS[kind] for kind in _REFUSALS if isinstance(error, kind))
+            self._refuse("sign_in", reason, caller, user_id=getattr(error, "user_id", None))
             raise
 
     def _purge_events(self, limit: int) -> int:

@@ -234,6 +234,20 @@ class TestChangingAPassword:
                 )
         assert session_of(auth, ada.tokens) is not None
 
+    def test_a_disabled_user_changes_nothing_with_the_right_password(self, auth, ada):
+        auth.update_user(user_id=ada.user.id, is_active=False)
+        with pytest.raises(UserDisabledError):
+            auth.change_password(
+                user_id=ada.user.id, current_password=PASSWORD, new_password="another long one"
+            )
+        auth.update_user(user_id=ada.user.id, is_active=True)
+        assert auth.sign_in_with_password(EMAIL, PASSWORD)
+
+    def test_disabling_outruns_a_change_that_has_begun(self, auth, ada):
+        before = auth._accounts.by_email(EMAIL)
+        auth.update_user(user_id=ada.user.id, is_active=False)
+        assert auth._accounts.set_password(before, "$argon2id$another") is None
+
     def test_an_account_without_a_password_has_none_to_change(self, auth):
         user = auth.create_user(email=EMAIL)
         with pytest.raises(InvalidCredentialsError):

@@ -14,7 +14,12 @@ import pytest
 
 from derp_auth_lite import EmailNotConfirmedError
 from derp_auth_lite._clock import utc_now
-from derp_auth_lite.config import GitHubOAuthConfig, GoogleOAuthConfig, OIDCConfig
+from derp_auth_lite.config import (
+    GitHubOAuthConfig,
+    GoogleOAuthConfig,
+    OIDCConfig,
+    ThrottleConfig,
+)
 from derp_auth_lite.exceptions import (
     AuthBackendError,
     IdentityAlreadyExistsError,
@@ -314,6 +319,12 @@ class TestIdentities:
         assert auth.unlink_identity(**keywords) is False
         assert [i.provider for i in auth.list_identities(user.id)] == ["other"]
 
+    @pytest.mark.parametrize("text", ["\ud800", "a\x00b"], ids=["surrogate", "NUL"])
+    def test_what_no_database_can_keep_is_nobodys_identity(self, auth, idp, text):
+        user = sign_in(auth, idp).user
+        assert auth.unlink_identity(user_id=user.id, provider="corp", subject=text) is False
+        assert auth.unlink_identity(user_id=user.id, provider=text, subject="x") is False
+
     def test_identities_go_with_their_user(self, auth, idp):
         user = sign_in(auth, idp).user
         auth.delete_user(user.id)
@@ -325,6 +336,14 @@ class TestIdentities:
         ):
             with pytest.raises(UserNotFoundError):
                 call()
+
+
+def test_bad_callbacks_are_written_down_until_they_are_too_many(make_auth, settings):
+    auth = make_auth(**settings, throttle=ThrottleConfig(events_by_range=(5, 3600)))
+    for _ in range(9):
+        with pytest.raises(InvalidCredentialsError):
+            auth.sign_in_with_oauth("corp", "code", state="x" * 43, ip_address="192.0.2.1")
+    assert len(auth.list_events_by_cursor(limit=100).data) == 5
 
 
 class TestRow7:
@@ -343,6 +362,7 @@ class TestRow7:
     def test_row_7_an_address_that_nobody_vouches_for_must_be_confirmed_first(self, auth, idp):
         result = sign_in(auth, idp, email_verified=False)
         assert result.tokens is None
+        assert result.user.last_sign_in_at is None
         assert result.user.email_confirmed_at is None
         assert sign_in(auth, idp).tokens is None
         assert sign_in(auth, idp, email_verified=True).tokens
@@ -357,6 +377,8 @@ class TestRow7:
         auth.update_user(user_id=by_address.id, is_active=False)
         with pytest.raises(UserDisabledError):
             sign_in(auth, idp, sub="subject-2", email="bob@example.com")
+        refused = [e for e in auth.list_events_by_cursor(limit=9).data if e.reason == "disabled"]
+        assert {event.user_id for event in refused} == {by_address.id, user.id}
 
     def test_row_7_without_confirmation_an_unverified_address_comes_in_unproved(
         self, make_auth, settings, idp

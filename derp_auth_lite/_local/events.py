@@ -43,6 +43,7 @@ _INSERT = Statement(
         }
     ).returning(Event.id)
 )
+_DELETE = Statement(lambda: Event.delete().where(Event.id == Bind("id")).returning(Event.id))
 _COLUMNS = (
     Event.id,
     Event.user_id,
@@ -144,6 +145,7 @@ class Events:
         address_hash: str | None = None,
         caller: Caller = UNKNOWN,
         details: dict[str, Any] | None = None,
+        kept: bool = True,
     ) -> None:
         """Write one event; inside a transaction it is kept or dropped with the rest.
 
@@ -151,6 +153,8 @@ class Events:
             action: What was tried, such as ``sign_in``.
             reason: Why it was refused, which the caller of the library never learns.
             address_hash: A keyed hash that stands for an address without an account.
+            kept: If not, the event is removed again at once and nobody is told: that takes as long
+                as one that is kept. Belongs inside a transaction.
         """
         event = EventRecord(
             id=new_id(),
@@ -166,6 +170,9 @@ class Events:
             created_at=self._engine.now,
         )
         self._engine.fetch(_INSERT, now=event.created_at, **event._asdict())
+        if not kept:
+            self._engine.execute(_DELETE, id=event.id)
+            return
         for subscriber in tuple(self._subscribers):
             self._engine.after_commit(functools.partial(_tell, subscriber, event.info()))
 

@@ -94,7 +94,11 @@ _SET_PASSWORD = Statement(
                 User.updated_at: Bind("now"),
             }
         )
-        .where(User.id == Bind("id"), User.token_stamp == Bind("stamp"))
+        .where(
+            User.id == Bind("id"),
+            User.token_stamp == Bind("stamp"),
+            User.is_active == Bind("is_active"),
+        )
         .returning(*USER_COLUMNS)
     )
 )
@@ -266,12 +270,13 @@ class Accounts:
     def set_password(self, user: UserRecord, password_hash: str) -> UserRecord | None:
         """Set a password and void all outstanding one-time tokens.
 
-        Returns ``None`` if the account changed since it was read.
+        Returns ``None`` if the account changed since it was read, or was disabled or enabled.
         """
         row = self._engine.fetch_one(
             _SET_PASSWORD,
             id=str(user.id),
             stamp=user.token_stamp,
+            is_active=user.is_active,
             password_hash=password_hash,
             new_stamp=new_stamp(),
             now=self._engine.now,

@@ -14,6 +14,7 @@ from .._addresses import normalize_email
 from .._records import IDENTITY_COLUMNS, USER_COLUMNS, UserRecord, identity_info
 from .._statements import Bind, Statement
 from .._tables import Identity, User
+from .._values import is_storable
 from ..exceptions import (
     EmailAlreadyExistsError,
     IdentityAlreadyExistsError,
@@ -139,11 +140,15 @@ class Identities:
 
     def unlink(self, user_id: str, provider: str, subject: str) -> bool:
         """Take an identity from a user; ``False`` where it is not theirs."""
+        if not (is_storable(provider) and is_storable(subject)):
+            return False
         removed = self._engine.execute(_DELETE, user_id=user_id, provider=provider, subject=subject)
         return removed == 1
 
     def enter(self, who: OAuthUserInfo, *, may_join: bool) -> tuple[UserRecord, str]:
-        """Return the user who comes in by an identity, and how; belongs inside a transaction.
+        """Return whom an identity stands for, and how; belongs inside a transaction.
+
+        That they come in is for :meth:`signed_in` to note.
 
         The second value is ``known`` (the identity was linked before), ``linked`` (to an account
         with the same proved address), ``claimed`` (an account that nobody had proved, stripped of
@@ -171,6 +176,17 @@ class Identities:
         _require_active(user)
         return self._link_by_address(user, who)
 
+    def signed_in(self, user: UserRecord) -> UserRecord:
+        """Note that a user came in.
+
+        Raises:
+            UserDisabledError: The account was disabled meanwhile.
+        """
+        row = self._engine.fetch_one(_SIGNED_IN, id=str(user.id), now=self._engine.now)
+        if row is None:
+            raise UserDisabledError(user_id=str(user.id))
+        return UserRecord._make(row)
+
     def _again(self, user: UserRecord, who: OAuthUserInfo) -> tuple[UserRecord, str]:
         _require_active(user)
         how = "known"
@@ -184,26 +200,24 @@ class Identities:
             now=self._engine.now,
             email=_address(who),
         )
-        return self._signed_in(user), how
+        return user, how
 
     def _link_by_address(self, user: UserRecord, who: OAuthUserInfo) -> tuple[UserRecord, str]:
         how = "linked"
         if user.email_confirmed_at is None:
             user, how = self._claim(user), "claimed"
         self._add(user, who)
-        return self._signed_in(user), how
+        return user, how
 
     def _join(self, email: str, who: OAuthUserInfo, *, may_join: bool) -> UserRecord:
         if not may_join:
             raise SignupDisabledError
-        now = self._engine.now
         try:
             user = self._accounts.create(
                 email,
                 None,
                 profile=_profile(who),
-                confirmed_at=now if who.email_verified else None,
-                signed_in_at=now,
+                confirmed_at=self._engine.now if who.email_verified else None,
             )
         except EmailAlreadyExistsError:
             # Somebody signed up with it at this moment; trying again finds that account.
@@ -220,12 +234,6 @@ class Identities:
             _PROVED, id=user_id, now=self._engine.now, new_stamp=new_stamp()
         )
         assert row is not None
-        return UserRecord._make(row)
-
-    def _signed_in(self, user: UserRecord) -> UserRecord:
-        row = self._engine.fetch_one(_SIGNED_IN, id=str(user.id), now=self._engine.now)
-        if row is None:
-            raise UserDisabledError
         return UserRecord._make(row)
 
     def _add(self, user: UserRecord, who: OAuthUserInfo) -> None:
@@ -247,7 +255,7 @@ class Identities:
 
 def _require_active(user: UserRecord) -> None:
     if not user.is_active:
-        raise UserDisabledError
+        raise UserDisabledError(user_id=str(user.id))
 
 
 def _address(who: OAuthUserInfo) -> str | None:

@@ -153,12 +153,16 @@ class Throttle:
         """Count a request for a mail against the range that it came from."""
         self._count("mail_by_range", network_range(caller.ip_address), caller)
 
-    def may_mail(self, address: str) -> bool:
-        """Count a mail to an address; ``False`` where it is one too many, which nobody is told."""
-        account = self.address_hash(address)
-        if self._passed(_BURST, account, self._add(_BURST, account)):
+    def may_mail(self, kind: str, address: str) -> bool:
+        """Count a mail to an address; ``False`` where it is one too many, which nobody is told.
+
+        Each kind counts alone: who asks for some in another's name keeps no link of another kind,
+        such as the one to a new password, from them.
+        """
+        key = f"{kind}:{self.address_hash(address)}"
+        if self._passed(_BURST, key, self._add(_BURST, key)):
             return False
-        return not self._passed(_HOURLY, account, self._add(_HOURLY, account))
+        return not self._passed(_HOURLY, key, self._add(_HOURLY, key))
 
     def may_note(self, caller: Caller) -> bool:
         """Tell whether one more failure from this range is written down, or only counted."""
