@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+from ._passwords import foreign
 from ._passwords.breached import HaveIBeenPwned
 from ._passwords.policy import (
     Breached,
@@ -32,6 +33,7 @@ __all__ = [
     "PasswordHasher",
     "PasswordValidationResult",
     "check_password",
+    "is_known_hash",
     "validate_password",
 ]
 
@@ -105,7 +107,8 @@ class Argon2Hasher(PasswordHasher):
 
     A password is hashed in its NFC form and otherwise as it is: neither stripped nor cut nor
     case-folded. Every :meth:`verify` runs Argon2 once, on at most 4096 characters, whatever it is
-    given. Hashing lets other threads run.
+    given; only a hash of another system is verified that system's way. Hashing lets other threads
+    run.
 
     Args:
         profile: ``"rfc9106_low_memory"`` (64 MiB, 3 passes, 4 lanes), ``"owasp_minimum"`` (19 MiB,
@@ -135,12 +138,18 @@ class Argon2Hasher(PasswordHasher):
     def verify(self, password: str, hashed: str) -> bool:
         """Tell whether *hashed* was made from *password*, after exactly one run of Argon2.
 
+        A hash of another system is verified its own way instead, and costs what it costs there
+        until the first sign-in renews it: see ``_passwords/foreign.py`` on what time then tells.
         Never raises: a failure is logged and refuses (OWASP ASVS 5.0, 11.2.5).
         """
         if problem_of(password):
             self._run("", self.unmatchable())
             return False
-        matches = self._run(normalize(password), hashed) if _is_plausible(hashed) else None
+        hashed = foreign.argon2_within(hashed)
+        if _is_plausible(hashed):
+            matches = self._run(normalize(password), hashed)
+        else:
+            matches = foreign.matches(password, hashed)
         if matches is None:
             logger.error("a stored password hash is damaged or of another kind, or Argon2 failed")
             self._run("", self.unmatchable())
@@ -180,6 +189,11 @@ class Argon2Hasher(PasswordHasher):
             hash_len=_HASH_BYTES,
             salt_len=_SALT_BYTES,
         )
+
+
+def is_known_hash(hashed: str) -> bool:
+    """Tell whether :class:`Argon2Hasher` can verify *hashed*: its own, or another system's."""
+    return _is_plausible(foreign.argon2_within(hashed)) or foreign.is_foreign(hashed)
 
 
 def _is_plausible(hashed: str) -> bool:
