@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..config import Config, EmailConfig
 from ..exceptions import ConfigError
 
-__all__ = ["FlaskAuthSettings"]
+__all__ = ["LINKS", "FlaskAuthSettings"]
+
+LINKS = ("confirm", "confirm_new_email", "enter", "reset_password")
+"""What links in mails are for; each is the end of its page's endpoint, too."""
 
 CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
@@ -24,6 +27,10 @@ class FlaskAuthSettings:
     Args:
         url_prefix: Where the pages are.
         pages: Whether there are pages at all.
+        api: Whether there is the JSON API, below ``api`` beside the pages. It is off unless asked
+            for: an application with pages has no use for it, and what is not there is not attacked.
+        links: Where links in mails lead, in place of our pages: paths of this site or whole URLs by
+            :data:`LINKS`. ``token`` is added to their query.
         orgs: Whether there are pages for organizations.
         site_name: What the pages call the application.
         site_url: Begins the links in mails. Without it, and without an EmailConfig that has one,
@@ -41,6 +48,8 @@ class FlaskAuthSettings:
 
     url_prefix: str = "/auth"
     pages: bool = True
+    api: bool = False
+    links: Mapping[str, str] = field(default_factory=dict)
     orgs: bool = True
     site_name: str = "Accounts"
     site_url: str | None = None
@@ -74,7 +83,18 @@ class FlaskAuthSettings:
         prefix = str(values.get("url_prefix", cls.url_prefix))
         if not prefix.startswith("/") or prefix.endswith("/"):
             raise ConfigError("AUTH_URL_PREFIX must begin with a slash and not end with one")
+        _check_links(values.get("links", {}))
+        values["api_prefixes"] += (f"{prefix}/api/",)
         return cls(**values)
+
+
+def _check_links(links: object) -> None:
+    if not isinstance(links, Mapping) or not all(
+        name in LINKS and str(place).startswith(("/", "https://", "http://"))
+        for name, place in links.items()
+    ):
+        names = ", ".join(LINKS)
+        raise ConfigError(f"AUTH_LINKS must be paths or URLs by any of the names {names}")
 
 
 def _email_config(config: Mapping[str, Any]) -> EmailConfig | None:

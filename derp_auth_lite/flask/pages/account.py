@@ -12,10 +12,11 @@ from flask.typing import ResponseReturnValue
 from ...exceptions import AuthError, InvalidCredentialsError
 from ...models import SessionInfo, UserInfo
 from .._agents import in_words
+from .._links import link
 from ..decorators import LoginRequiredError, guarded, login_required
 from ..state import state
 from .blueprint import pages
-from .show import attempt, go, link, show, status_of
+from .show import attempt, go, show, status_of
 
 __all__ = ["me", "my_session", "signed_in_recently"]
 
@@ -145,10 +146,7 @@ def end_session(session_id: str) -> ResponseReturnValue:
 @login_required
 def end_other_sessions() -> ResponseReturnValue:
     """Sign out everywhere else."""
-    here, client = my_session().session_id, state().native
-    for session in client.list_sessions(user_id=me().id):
-        if session.session_id != here:
-            client.sign_out(session.session_id)
+    state().native.revoke_other_sessions(my_session().session_id)
     return go("account", done="sessions_ended")
 
 

@@ -6,11 +6,11 @@ from flask import request
 from flask.typing import ResponseReturnValue
 from werkzeug.utils import redirect
 
-from ...exceptions import EmailAlreadyExistsError, SignupDisabledError
-from ...models import AuthResult
+from ...exceptions import SignupDisabledError
+from .._sign_up import sign_up as make_account
 from ..state import state
 from .blueprint import pages
-from .show import attempt, back_to, go, link, next_page, show, status_of
+from .show import attempt, back_to, go, next_page, show, status_of
 
 __all__: list[str] = []
 
@@ -23,28 +23,15 @@ def sign_up() -> ResponseReturnValue:
         return show("refused.html", status=403, error=SignupDisabledError())
     if request.method == "GET":
         return show("sign_up.html", email="", next=next_page())
-    result, errors = attempt(lambda: _sign_up(email, request.form.get("password", "")))
+    result, errors = attempt(
+        lambda: make_account(email, request.form.get("password", ""), next_page=next_page())
+    )
     if errors:
         status = status_of(errors)
         return show("sign_up.html", status=status, errors=errors, email=email, next=next_page())
     if result is not None and auth.sign_in(result):
         return back_to(auth.settings.after_sign_in)
     return go("check_mail", what="confirmation")
-
-
-def _sign_up(email: str, password: str) -> AuthResult | None:
-    client = state().native
-    confirm_first = client.config.enable_confirmation
-    url = link("confirm", next=next_page()) if confirm_first else None
-    try:
-        return client.sign_up(email=email, password=password, request=request, confirmation_url=url)
-    except EmailAlreadyExistsError:
-        if not confirm_first:
-            raise
-        client.notify_account_exists(
-            email=email, recovery_url=link("reset_password"), request=request
-        )
-        return None
 
 
 @pages.route("/sign-in", methods=["GET", "POST"])

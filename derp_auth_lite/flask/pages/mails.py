@@ -9,9 +9,10 @@ from flask import abort, current_app, request
 from flask.typing import ResponseReturnValue
 
 from ...email import SentMail
+from .._links import link
 from ..state import is_loopback, on_this_machine, state
 from .blueprint import pages
-from .show import attempt, go, link, next_page, show, status_of
+from .show import attempt, go, next_page, show, status_of
 
 __all__: list[str] = []
 

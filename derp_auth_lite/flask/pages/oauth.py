@@ -7,11 +7,12 @@ from flask.typing import ResponseReturnValue
 
 from ...exceptions import AuthError, InvalidCredentialsError
 from ...models import AuthResult, IdentityInfo
+from .._links import link
 from .._next import safe_next
 from ..state import state
 from .account import me, signed_in_recently
 from .blueprint import pages
-from .show import attempt, back_to, go, link, next_page, show, status_of
+from .show import attempt, back_to, go, next_page, show, status_of
 
 __all__: list[str] = []
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 from flask import abort, request
 from flask.typing import ResponseReturnValue
 
 from ...exceptions import AuthError, OrgMemberNotFoundError, OrgNotFoundError, UserNotFoundError
 from ...models import OrgInfo, OrgMemberInfo
+from .._org_fields import OWNER, ROLES, slug_of
 from ..decorators import NotAllowedError, login_required
 from ..state import state
 from .account import me, my_session
@@ -17,7 +16,6 @@ from .show import attempt, back_to, go, show, status_of
 
 __all__: list[str] = []
 
-ROLES = ("owner", "admin", "member")
 _MOST = 100
 
 
@@ -130,11 +128,6 @@ def delete_organization(slug: str) -> ResponseReturnValue:
     return go("organizations", done="org_deleted")
 
 
-def slug_of(name: str) -> str:
-    """Return a slug made from a name."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:63]
-
-
 def _need_orgs() -> None:
     if not state().settings.orgs:
         abort(404)
@@ -153,7 +146,7 @@ def _mine(slug: str) -> tuple[OrgInfo, OrgMemberInfo]:
 
 def _owned(slug: str) -> tuple[OrgInfo, OrgMemberInfo]:
     org, mine = _mine(slug)
-    if mine.role != "owner":
+    if mine.role != OWNER:
         abort(show("refused.html", status=403, error=NotAllowedError()))
     return org, mine
 

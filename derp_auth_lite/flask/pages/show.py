@@ -5,17 +5,16 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
-from flask import Response, current_app, make_response, redirect, render_template, request, url_for
+from flask import Response, make_response, redirect, render_template, request, url_for
 
-from ...exceptions import AuthBackendError, AuthError, ConfigError, RateLimitedError
+from ...exceptions import AuthBackendError, AuthError, RateLimitedError
 from .._answers import STATUS
 from .._csrf import FIELD, form_token
 from .._next import safe_next
-from ..state import on_this_machine, state
+from ..state import state
 
-__all__ = ["attempt", "back_to", "go", "link", "next_page", "show", "status_of"]
+__all__ = ["attempt", "back_to", "go", "next_page", "show", "status_of"]
 
 T = TypeVar("T")
 
@@ -104,20 +103,3 @@ def next_page() -> str | None:
 def back_to(default: str) -> Response:
     """Send the browser where it wanted to go, or to *default*."""
     return make_response(redirect(next_page() or default, 303))
-
-
-def link(endpoint: str, **values: Any) -> str:
-    """Return the whole address of a page, for a mail.
-
-    Raises:
-        ConfigError: Nobody said where the site is, and the request's word is not to be trusted: a
-            token would go wherever its ``Host`` header says (OWASP forgot password cheat sheet).
-    """
-    path = url_for(f"auth.{endpoint}", **values)
-    site = state().settings.site_url
-    if site is not None:
-        parts = urlsplit(site)
-        return f"{parts.scheme}://{parts.netloc}{path}"
-    if not on_this_machine(request) and not current_app.config.get("TRUSTED_HOSTS"):
-        raise ConfigError("Set AUTH_SITE_URL: links in mails begin with it")
-    return f"{request.scheme}://{request.host}{path}"

@@ -1,0 +1,51 @@
+"""Where the links in mails lead: to a page of ours, or to the application's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlencode, urlsplit
+
+from flask import current_app, request, url_for
+
+from ..exceptions import ConfigError
+from .settings import FlaskAuthSettings
+from .state import on_this_machine, state
+
+__all__ = ["has_link", "link"]
+
+
+def has_link(settings: FlaskAuthSettings, purpose: str) -> bool:
+    """Tell whether a mail for *purpose* has somewhere to lead."""
+    return settings.pages or purpose in settings.links
+
+
+def link(purpose: str, **values: str | None) -> str:
+    """Return the whole address of a page, for a mail.
+
+    Args:
+        purpose: One of :data:`.settings.LINKS`.
+        **values: For its query.
+
+    Raises:
+        ConfigError: Nobody said where the site is, and the request's word is not to be trusted: a
+            token would go wherever its ``Host`` header says (OWASP forgot password cheat sheet).
+    """
+    settings = state().settings
+    own = settings.links.get(purpose)
+    place = url_for(f"auth.{purpose}", **values) if own is None else _with_query(own, values)
+    return place if urlsplit(place).scheme else _site(settings) + place
+
+
+def _site(settings: FlaskAuthSettings) -> str:
+    if settings.site_url is not None:
+        parts = urlsplit(settings.site_url)
+        return f"{parts.scheme}://{parts.netloc}"
+    if not on_this_machine(request) and not current_app.config.get("TRUSTED_HOSTS"):
+        raise ConfigError("Set AUTH_SITE_URL: links in mails begin with it")
+    return f"{request.scheme}://{request.host}"
+
+
+def _with_query(place: str, values: Mapping[str, str | None]) -> str:
+    given = urlencode({name: value for name, value in values.items() if value is not None})
+    parts = urlsplit(place)
+    return parts._replace(query="&".join(filter(None, (parts.query, given)))).geturl()
