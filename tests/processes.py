@@ -1,4 +1,4 @@
-"""Eight processes that do one thing at the same moment."""
+"""Processes that do one thing at the same moment."""
 
 from __future__ import annotations
 
@@ -22,25 +22,32 @@ def together() -> None:
 
 
 class Crew:
-    """Runs a function in eight processes at once; it must be importable, and call `together`."""
+    """Runs a function in its processes at once; it must be importable, and call `together`."""
 
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, pool: Any, count: int) -> None:
+        self.count = count
         self._pool = pool
 
-    def run(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Return what the eight calls returned; an exception of one is raised."""
-        assert len(arguments) == EIGHT
+    def run(
+        self,
+        function: Callable[..., Any],
+        arguments: Sequence[tuple[Any, ...]],
+        *,
+        seconds: float = 2 * _SECONDS,
+    ) -> list[Any]:
+        """Return what the calls returned; an exception of one is raised."""
+        assert len(arguments) == self.count
         # Nobody gets past the barrier alone, so each call has a process of its own.
-        return self._pool.starmap_async(function, arguments, chunksize=1).get(2 * _SECONDS)
+        return self._pool.starmap_async(function, arguments, chunksize=1).get(seconds)
 
 
 @contextlib.contextmanager
-def crew() -> Iterator[Crew]:
-    """Yield eight processes, started afresh (spawned), so that they share nothing."""
+def crew(count: int = EIGHT) -> Iterator[Crew]:
+    """Yield processes, started afresh (spawned), so that they share nothing."""
     context = multiprocessing.get_context("spawn")
-    pool = context.Pool(EIGHT, _remember, (context.Barrier(EIGHT),))
+    pool = context.Pool(count, _remember, (context.Barrier(count),))
     try:
-        yield Crew(pool)
+        yield Crew(pool, count)
         pool.close()
     except BaseException:
         pool.terminate()

@@ -1,7 +1,7 @@
 """Faults made on purpose: quick with the tests, in full numbers with ``tox -e faults``.
 
-``DERP_AUTH_LITE_TEST_FAULTS=full`` asks for the full numbers, and each test tells its own line of
-the table: fault, rounds, violations, worst latency.
+``DERP_AUTH_LITE_TEST_FAULTS=full`` asks for the full numbers. Each test reports its line of one
+table, which stands at the end of the run: fault, backend, rounds, violations, worst latency.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ def rounds(quick: int, full: int) -> int:
     return full if FULL else quick
 
 
-def report(fault: str, count: int, worst: float | None = None) -> None:
-    """Print a line of the table; a violation would have failed the test before."""
-    latency = "" if worst is None else f"{worst * 1000:8.1f} ms"
-    print(f"\n{fault:<58} {count:>7} rounds   0 violations {latency}")
+def backend_of(database: str) -> str:
+    """Return the name of a database's kind."""
+    return "postgresql" if database.startswith("postgresql") else "sqlite"

@@ -16,7 +16,7 @@ from derp_auth_lite.exceptions import AuthBackendError, EmailSendError
 from derp_auth_lite.kv.base import KVClient
 from derp_auth_lite.native_client import NativeAuthClient
 
-DATABASE = ("execute_sql", "begin", "commit")
+DATABASE = ("execute_sql", "rows", "begin", "commit")
 KV = sorted(KVClient.__abstractmethods__ - {"connect", "disconnect"})
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from ..support import PASSWORD
-from . import invariants, report, rounds
+from . import invariants, rounds
 from .kills import client
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no SIGKILL")
 CHECKOUT = Path(__file__).parent.parent.parent
 
 
-def test_what_was_acknowledged_outlives_kill_minus_nine(auth, database, tmp_path):
+def test_what_was_acknowledged_outlives_kill_minus_nine(auth, database, tmp_path, report):
     """Every acknowledged act holds, nothing is half done, and the next process goes on."""
     count, seed = rounds(20, 1000), secrets.randbelow(10**9)
     folder = str(tmp_path / "kv")
@@ -52,4 +52,4 @@ def test_what_was_acknowledged_outlives_kill_minus_nine(auth, database, tmp_path
             else:
                 assert not users[name].is_active, f"seed {seed}"
         invariants.check(later)
-    report(f"{auth._db.dialect}: kill -9 of a writer", count, worst)
+    report("kill -9 in the middle of a transaction", auth._db.dialect, count, worst)

@@ -31,7 +31,7 @@ from derp_auth_lite.exceptions import (
 
 from ..servers import postgres
 from ..support import MovableClock, Request, native_client
-from . import invariants, report, rounds
+from . import invariants, rounds
 
 EMAILS = [f"user{number}@example.com" for number in range(3)]
 PASSWORDS = ["correct horse battery staple", "a quite different password"]
@@ -277,15 +277,15 @@ def run(database, count):
     run_state_machine_as_test(machine, settings=limits)
 
 
-def test_on_sqlite_the_library_does_what_the_model_says():
+def test_on_sqlite_the_library_does_what_the_model_says(report):
     count = rounds(25, 1000)
     run(":memory:", count)
-    report("sqlite: state machine of 40 steps", count)
+    report("state machine of 40 steps", "sqlite", count)
 
 
-def test_on_postgresql_the_library_does_what_the_model_says(postgres_url):
+def test_on_postgresql_the_library_does_what_the_model_says(postgres_url, report):
     count = rounds(8, 300)
     with native_client(postgres_url, MovableClock()) as auth:
         invariants.check(auth)
     run(postgres_url, count)
-    report("postgresql: state machine of 40 steps", count)
+    report("state machine of 40 steps", "postgresql", count)
