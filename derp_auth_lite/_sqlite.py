@@ -22,6 +22,7 @@ BUSY_SECONDS = 30.0
 """How long a writer waits for the others before it gives up."""
 
 _JITTER = (0.0002, 0.002)
+_LONGEST_STEP = 0.05
 _PRAGMAS = (
     ("foreign_keys", 1),
     ("synchronous", 2),  # FULL: a commit that is rolled back by a power cut would un-spend a token
@@ -42,22 +43,45 @@ def patiently(action: Callable[[], Result]) -> Result:
     """Run *action* again while the database is locked, in small random steps.
 
     SQLite's own waiting starves (one process was seen to wait a whole second among eight); short
-    jittered waits keep the longest below a tenth of that.
+    jittered waits keep the longest below a tenth of that. Of a process's threads one at a time
+    waits so, and the others behind it: a hundred that all ask a thousand times a second would leave
+    no processor to the one that they wait for.
     """
-    deadline = 0.0
-    while True:
-        try:
-            return action()
-        except (peewee.OperationalError, sqlite3.OperationalError) as error:
-            if not is_busy(error):
-                raise
-            now = time.monotonic()
-            if not deadline:
-                deadline = now + BUSY_SECONDS
-            elif now >= deadline:
-                raise
-            # Spreading waiters out needs no secrecy.
-            time.sleep(random.uniform(*_JITTER))  # noqa: S311
+    try:
+        return action()
+    except (peewee.OperationalError, sqlite3.OperationalError) as error:
+        if not is_busy(error):
+            raise
+    deadline = time.monotonic() + BUSY_SECONDS
+    has_turn = False
+    turn = _turn
+    try:
+        while True:
+            # Who gets no turn asks nevertheless, now and then: the holder may wait for another
+            # database, whose lock this thread has.
+            has_turn = has_turn or turn.acquire(timeout=_LONGEST_STEP)
+            if has_turn:
+                # Spreading waiters out needs no secrecy.
+                time.sleep(random.uniform(*_JITTER))  # noqa: S311
+            try:
+                return action()
+            except (peewee.OperationalError, sqlite3.OperationalError) as error:
+                if not is_busy(error) or time.monotonic() >= deadline:
+                    raise
+    finally:
+        if has_turn:
+            turn.release()
+
+
+def _after_fork_in_child() -> None:
+    """Forget a turn that a thread of the parent has."""
+    global _turn  # noqa: PLW0603  there is one for the process
+    _turn = threading.Lock()
+
+
+_turn = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class _Connection(sqlite3.Connection):
