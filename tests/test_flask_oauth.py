@@ -121,7 +121,7 @@ def test_the_last_way_in_stays(client, provider, accounts):
     answer = client.submit(
         "/auth/account", to="/auth/account/unlink", provider="acme", subject="subject-1"
     )
-    assert (answer.status_code, "your only way to sign in" in answer.text) == (400, True)
+    assert (answer.status_code, "your only way to sign in" in answer.text) == (409, True)
 
 
 def test_a_provider_that_is_not_configured_has_no_page(client):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from flask import current_app, request, url_for
@@ -19,7 +20,7 @@ def has_link(settings: FlaskAuthSettings, purpose: str) -> bool:
     return settings.pages or purpose in settings.links
 
 
-def link(purpose: str, **values: str | None) -> str:
+def link(purpose: str, **values: Any) -> str:
     """Return the whole address of a page, for a mail.
 
     Args:
@@ -45,7 +46,7 @@ def _site(settings: FlaskAuthSettings) -> str:
     return f"{request.scheme}://{request.host}"
 
 
-def _with_query(place: str, values: Mapping[str, str | None]) -> str:
+def _with_query(place: str, values: Mapping[str, Any]) -> str:
     given = urlencode({name: value for name, value in values.items() if value is not None})
     parts = urlsplit(place)
     return parts._replace(query="&".join(filter(None, (parts.query, given)))).geturl()

@@ -14,12 +14,11 @@ from flask.typing import ResponseReturnValue
 
 from ..exceptions import AuthError
 from ..models import SessionInfo
-from ._answers import json_error, wants_json
+from ._answers import json_error, status_for, wants_json
+from ._refusals import LoginRequiredError, NotAllowedError, SignInAgainError
 from .state import state
 
 __all__ = [
-    "LoginRequiredError",
-    "NotAllowedError",
     "fresh_login_required",
     "guarded",
     "login_required",
@@ -32,20 +31,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 Check = Callable[[SessionInfo], AuthError | None]
-
-
-class LoginRequiredError(AuthError):
-    """Nobody is signed in, or not recently enough."""
-
-    code = "login_required"
-    default_message = "Sign in first"
-
-
-class NotAllowedError(AuthError):
-    """Who is signed in has not the right to do that."""
-
-    code = "not_allowed"
-    default_message = "This account may not do that"
 
 
 def login_required(view: Callable[P, R]) -> Callable[P, R | ResponseReturnValue]:
@@ -101,7 +86,7 @@ def fresh_login_required(
 
     def check(session: SessionInfo) -> AuthError | None:
         fresh = state().native.is_fresh(session, timedelta(minutes=minutes))
-        return None if fresh else LoginRequiredError("Sign in again first")
+        return None if fresh else SignInAgainError()
 
     return lambda view: guarded(view, check)
 
@@ -109,17 +94,15 @@ def fresh_login_required(
 def refuse(error: AuthError) -> ResponseReturnValue:
     """Answer who may not go on."""
     auth = state()
-    must_sign_in = isinstance(error, LoginRequiredError)
-    status = 401 if must_sign_in else 403
     if wants_json(request, auth.settings.api_prefixes):
-        return json_error(status, error)
+        return json_error(error)
     if not auth.settings.pages:
-        return error.message, status
-    if must_sign_in:
+        return error.message, status_for(error)
+    if isinstance(error, LoginRequiredError):
         return redirect(url_for("auth.sign_in", next=_here()), 303)
     from .pages.show import show  # the pages import this module
 
-    return show("refused.html", status=status, error=error)
+    return show("refused.html", status=status_for(error), error=error)
 
 
 def guarded(view: Callable[P, R], check: Check) -> Callable[P, R | ResponseReturnValue]:

@@ -16,9 +16,10 @@ from ..exceptions import AuthBackendError, AuthError, AuthNotConnectedError, Rat
 from ..factory import open_auth
 from ..models import AuthResult, SessionInfo
 from ..native_client import NativeAuthClient
-from ._answers import STATUS, json_error, wants_json
+from ._answers import json_error, status_for, wants_json
 from ._csrf import SAFE_METHODS, comes_from_elsewhere
-from .decorators import NotAllowedError, refuse
+from ._refusals import OtherSiteError
+from .decorators import refuse
 from .settings import FlaskAuthSettings
 from .state import EXTENSION, AuthState, current_session, current_user, state
 
@@ -67,6 +68,11 @@ class FlaskAuth:
             from .pages import pages  # templates and forms, for those who want them
 
             app.register_blueprint(pages, url_prefix=settings.url_prefix)
+        if settings.api:
+            from .api import make_blueprint  # likewise
+
+            api = make_blueprint(state(app))
+            app.register_blueprint(api, url_prefix=f"{settings.url_prefix}/api")
 
     @property
     def client(self) -> BaseAuthClient:
@@ -114,12 +120,13 @@ def _refuse_other_sites() -> ResponseReturnValue | None:
     if request.method in SAFE_METHODS:
         return None
     auth = state()
-    ours = request.blueprint == "auth"
+    is_page = request.blueprint == "auth"
+    ours = is_page or request.blueprint == "auth_api"
     if bearer_token(request) is not None or not (ours or auth.session_cookie()):
         return None
-    if not comes_from_elsewhere(request, auth.settings.trusted_origins, has_token=ours):
+    if not comes_from_elsewhere(request, auth.settings.trusted_origins, has_token=is_page):
         return None
-    return refuse(NotAllowedError("The request came from another site", "cross_site_request"))
+    return refuse(OtherSiteError())
 
 
 def _finish(response: Response) -> Response:
@@ -132,12 +139,12 @@ def _variables() -> dict[str, Any]:
 
 def _show_failure(error: AuthError) -> ResponseReturnValue:
     """Answer for a backend that is down, or for one who tries too often."""
-    auth, status = state(), STATUS[error.code]
+    auth, status = state(), status_for(error)
     if status == 503:
         current_app.logger.error("accounts are not available", exc_info=error)
         auth.forget_session()  # or the page would ask the database again
     if wants_json(request, auth.settings.api_prefixes) or not auth.settings.pages:
-        return json_error(status, error)
+        return json_error(error)
     from .pages.show import show
 
     return show("refused.html", status=status, error=error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import secrets
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import cast
 
@@ -71,6 +71,11 @@ class AuthState:
         """Return the session of the request at hand."""
         return self._known().session
 
+    def is_by_cookie(self) -> bool:
+        """Tell whether the session of the request at hand hangs on its cookie."""
+        known = self._known()
+        return known.session is not None and known.by_cookie
+
     def user(self) -> UserInfo | None:
         """Return the user of the request at hand."""
         known = self._known()
@@ -113,6 +118,10 @@ class AuthState:
     def forget_session(self) -> None:
         """Take the sender of the request at hand for nobody, without a look at the database."""
         request.environ[self._key] = _OfRequest()
+
+    def is_recent(self, session: SessionInfo) -> bool:
+        """Tell whether a session is young enough for what matters most."""
+        return self.native.is_fresh(session, timedelta(minutes=self.settings.fresh_minutes))
 
     def form_secret(self) -> str | None:
         """Return the cookie that the forms of this browser are bound to, if it has one."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import ParamSpec, TypeVar
 
 from flask import abort, request
@@ -13,7 +12,8 @@ from ...exceptions import AuthError, InvalidCredentialsError
 from ...models import SessionInfo, UserInfo
 from .._agents import in_words
 from .._links import link
-from ..decorators import LoginRequiredError, guarded, login_required
+from .._refusals import SignInAgainError, WrongPasswordError
+from ..decorators import guarded, login_required
 from ..state import state
 from .blueprint import pages
 from .show import attempt, go, show, status_of
@@ -45,8 +45,7 @@ def signed_in_recently(view: Callable[P, R]) -> Callable[P, R | ResponseReturnVa
     """Guard what must not be done by who finds a browser open (OWASP ASVS 5.0, 7.5.1)."""
 
     def check(session: SessionInfo) -> AuthError | None:
-        within = timedelta(minutes=state().settings.fresh_minutes)
-        return None if state().native.is_fresh(session, within) else LoginRequiredError()
+        return None if state().is_recent(session) else SignInAgainError()
 
     return guarded(view, check)
 
@@ -105,7 +104,7 @@ def change_password() -> ResponseReturnValue:
     )
     if errors:
         if isinstance(errors.get("form"), InvalidCredentialsError):
-            errors = {"current_password": InvalidCredentialsError(code="wrong_password")}
+            errors = {"current_password": WrongPasswordError()}
         return show("change_password.html", status=status_of(errors), errors=errors, user=me())
     return go("account", done="password_changed")
 

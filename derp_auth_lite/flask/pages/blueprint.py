@@ -6,7 +6,7 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
 from .._csrf import FIELD, is_form_token
-from ..decorators import NotAllowedError
+from .._refusals import NotAllowedError
 from ..state import state
 from .show import show
 

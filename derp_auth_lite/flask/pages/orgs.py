@@ -8,7 +8,8 @@ from flask.typing import ResponseReturnValue
 from ...exceptions import AuthError, OrgMemberNotFoundError, OrgNotFoundError, UserNotFoundError
 from ...models import OrgInfo, OrgMemberInfo
 from .._org_fields import OWNER, ROLES, slug_of
-from ..decorators import NotAllowedError, login_required
+from .._refusals import NotAllowedError
+from ..decorators import login_required
 from ..state import state
 from .account import me, my_session
 from .blueprint import pages

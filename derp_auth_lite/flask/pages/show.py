@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from flask import Response, make_response, redirect, render_template, request, url_for
 
 from ...exceptions import AuthBackendError, AuthError, RateLimitedError
-from .._answers import STATUS
+from .._answers import status_for
 from .._csrf import FIELD, form_token
 from .._next import safe_next
 from ..state import state
@@ -87,7 +87,7 @@ def attempt(work: Callable[[], T]) -> tuple[T | None, dict[str, AuthError]]:
 
 def status_of(errors: Mapping[str, AuthError]) -> int:
     """Return the status of a form that is shown again."""
-    return next((STATUS.get(error.code, 400) for error in errors.values()), 200)
+    return next(map(status_for, errors.values()), 200)
 
 
 def go(endpoint: str, **values: Any) -> Response:
