@@ -29,6 +29,12 @@ def failures() -> tuple[type[BaseException], ...]:
     return drivers + pool + (OSError,)
 
 
+def _drivers(name: str) -> tuple[type[BaseException], ...]:
+    """Return the error of that name (PEP 249) of Peewee and of each driver that is there."""
+    modules = filter(None, (peewee, sqlite3, peewee.psycopg))
+    return tuple(getattr(module, name) for module in modules)
+
+
 def _pool_errors() -> tuple[type[BaseException], ...]:
     module = sys.modules.get("playhouse.pool")
     return (module.MaxConnectionsExceeded,) if module is not None else ()
@@ -49,11 +55,11 @@ _REASONS = (
 
 def translated(error: BaseException) -> Exception:
     """Return the typed error for what the database raised."""
-    if isinstance(error, peewee.IntegrityError):
+    if isinstance(error, _drivers("IntegrityError")):
         return Conflict(str(error))
     text = " ".join(str(error).lower().split())
     # Data errors may quote a value that a user typed; those of the connection quote none.
-    quiet = isinstance(error, (peewee.DataError, peewee.ProgrammingError))
+    quiet = isinstance(error, _drivers("DataError") + _drivers("ProgrammingError"))
     _log.error("database failed: %s%s", type(error).__name__, "" if quiet else f": {text}")
     for sign, message in _REASONS:
         if sign in text:

@@ -54,6 +54,13 @@ class Postgres(PooledPostgresqlDatabase):  # type: ignore[misc]  # Peewee is not
             self._close_raw(conn)  # the pool just drops it
         return not usable
 
+    def rows(self, sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
+        """Run a statement and return all its rows; raises the driver's errors."""
+        self._log_query(sql, parameters)
+        cursor = self.connection().execute(sql, parameters)
+        rows: list[tuple[Any, ...]] = [] if cursor.description is None else cursor.fetchall()
+        return rows
+
     def _log_query(self, sql: str, _params: Any) -> None:
         """Keep what people typed, and their hashes, out of the log."""
         super()._log_query(sql, None)

@@ -133,6 +133,22 @@ class SQLite(peewee.SqliteDatabase):  # type: ignore[misc]  # Peewee is not type
             # Eight processes that open a new file race here in spite of any busy time-out.
             connection.execute("PRAGMA journal_mode = wal").fetchone()
 
+    def rows(self, sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
+        """Run a statement and return all its rows; raises the driver's errors.
+
+        Peewee's way to the same rows takes a quarter longer than a read by key does.
+        """
+        self._log_query(sql, parameters)
+        connection: sqlite3.Connection = self._state.conn or self.connection()
+        cursor = connection.cursor()
+        try:
+            cursor.execute(sql, parameters)
+            return cursor.fetchall()
+        except BaseException:
+            # Cut off before its rows are taken, by Ctrl-C say, a statement would keep its lock.
+            cursor.close()
+            raise
+
     def begin(self, lock_type: str | None = None) -> None:
         """Begin a transaction, waiting for the lock where it is asked for."""
         patiently(lambda: super(SQLite, self).begin(lock_type))

@@ -59,6 +59,7 @@ class DatabaseEngine:
         # Peewee is not typed.
         self.database: Any = _open(database, pool_size) if self.owned else database
         self.dialect = _dialect(self.database)
+        self._stays_open = self.dialect == SQLITE and (self.owned or _in_memory(self.database))
         self._local = threading.local()
         self._connected = False
         self._busy: set[int] = set()
@@ -106,10 +107,22 @@ class DatabaseEngine:
             Conflict: A unique or a foreign key did not hold.
             AuthBackendError: The database failed.
         """
+        return self._fetch(statement, values)
+
+    def fetch_one(self, statement: Statement, /, **values: Any) -> tuple[Any, ...] | None:
+        """Run *statement* and return its first row, or ``None``."""
+        rows = self._fetch(statement, values)
+        return rows[0] if rows else None
+
+    def execute(self, statement: Statement, /, **values: Any) -> int:
+        """Run *statement*, which returns its rows, and tell how many it touched."""
+        return len(self._fetch(statement, values))
+
+    def _fetch(self, statement: Statement, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         begun = self._begin_work()
         try:
             sql, parameters = statement.bind(self.database, self.dialect, values)
-            if self.dialect == SQLITE or not self.database.is_closed():
+            if self._stays_open or not self.database.is_closed():
                 return self._run(sql, parameters)
             return self._run_alone(sql, parameters, statement.repeatable)
         except failures() as error:
@@ -119,15 +132,6 @@ class DatabaseEngine:
         finally:
             if begun:
                 self._busy.discard(get_ident())
-
-    def fetch_one(self, statement: Statement, /, **values: Any) -> tuple[Any, ...] | None:
-        """Run *statement* and return its first row, or ``None``."""
-        rows = self.fetch(statement, **values)
-        return rows[0] if rows else None
-
-    def execute(self, statement: Statement, /, **values: Any) -> int:
-        """Run *statement*, which returns its rows, and tell how many it touched."""
-        return len(self.fetch(statement, **values))
 
     def transaction(self, *, own: bool = False) -> contextlib.AbstractContextManager[None]:
         """Do the block's work as one: all of it is kept, or nothing.
@@ -211,24 +215,27 @@ class DatabaseEngine:
             self.database.after_commit(action)
 
     def _run(self, sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
+        if self.owned:
+            rows: list[tuple[Any, ...]] = self.database.rows(sql, parameters)
+            return rows
         cursor = self.database.execute_sql(sql, parameters)
         # An unfinished RETURNING would keep SQLite's write lock, so rows are always taken at once.
         return cursor.fetchall() if cursor.description is not None else []
 
     def _run_patiently(self, sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
         """Run a statement that found SQLite locked, and so did nothing yet, until it is not."""
-        with self._translated():
+        with self.connection():
             return patiently(lambda: self._run(sql, parameters))
 
     def _run_alone(
         self, sql: str, parameters: list[Any], repeatable: bool
     ) -> list[tuple[Any, ...]]:
-        """Run a statement on a PostgreSQL connection that is taken and given back for it."""
+        """Run a statement on a connection that is taken and given back for it."""
         with self._connection():
             try:
                 return self._run(sql, parameters)
             except failures():
-                if not repeatable or not self._lost():
+                if not repeatable or self.dialect == SQLITE or not self._lost():
                     raise
         with self._connection():
             return self._run(sql, parameters)
@@ -271,8 +278,9 @@ class DatabaseEngine:
     def _connection(self) -> Iterator[None]:
         """Hold a connection for the outermost operation.
 
-        PostgreSQL's go back to the pool at its end, so that a thread that dies keeps none. SQLite's
-        stay open in their thread, where opening costs more than most statements.
+        PostgreSQL's go back to the pool at its end, so that a thread that dies keeps none. Those of
+        a SQLite file stay open in their thread, where opening costs more than most statements; but
+        an application opens and closes its own.
         """
         if not self.database.is_closed():
             yield
@@ -281,7 +289,7 @@ class DatabaseEngine:
         try:
             yield
         finally:
-            if self.dialect == POSTGRESQL:
+            if not self._stays_open:
                 self.database.close()
 
     def _lost(self) -> bool:
@@ -377,6 +385,11 @@ def _open(database: str | Path | peewee.Database, pool_size: int) -> peewee.Data
             f"database URLs begin with sqlite:/// or postgresql://, not {text.split('://')[0]!r}"
         )
     return SQLite(text)
+
+
+def _in_memory(database: Any) -> bool:
+    """Tell whether closing a SQLite database would lose it."""
+    return str(database.database) in ("", ":memory:") or "mode=memory" in str(database.database)
 
 
 def _dialect(database: peewee.Database) -> str:

@@ -297,6 +297,58 @@ def test_disconnecting_leaves_the_applications_connection_open(application, cloc
     assert not application.is_closed()
 
 
+def test_the_application_opens_and_closes_its_own_connection_around_our_work(application, clock):
+    engine = DatabaseEngine(application, clock=clock)
+    engine.connect()
+    migrate(engine)
+    add(engine, 1)
+    with engine.transaction():
+        add(engine, 2)
+    assert application.is_closed()
+    application.connect()
+    assert names(engine) == ["n1", "n2"]
+    assert not application.is_closed()
+
+
+def test_an_applications_database_in_memory_stays_open_since_closing_would_lose_it(clock):
+    application = peewee.SqliteDatabase(":memory:")
+    engine = DatabaseEngine(application, clock=clock)
+    engine.connect()
+    migrate(engine)
+    add(engine, 1)
+    assert names(engine) == ["n1"]
+    application.close()
+
+
+def test_a_statement_that_was_cut_off_before_its_rows_were_taken_holds_nothing_up(
+    tmp_path, clock, monkeypatch
+):
+    engine = DatabaseEngine(tmp_path / "app.db", clock=clock)
+    engine.connect()
+    migrate(engine)
+    connection, kept = engine.database.connection(), []
+
+    class CutOff(sqlite3.Cursor):
+        def fetchall(self):
+            kept.append(self)  # as a traceback keeps it that somebody holds
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(connection, "cursor", lambda: CutOff(connection), raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        add(engine, 1)
+    with pytest.raises(KeyboardInterrupt), engine.transaction():
+        add(engine, 2)
+    monkeypatch.undo()
+    other = DatabaseEngine(tmp_path / "app.db", clock=clock)
+    other.connect()
+    add(other, 3)
+    with engine.savepoint():
+        add(engine, 4)
+    assert names(engine) == ["n1", "n3", "n4"]
+    for each in (engine, other):
+        each.disconnect()
+
+
 def test_two_engines_on_two_databases_never_meet_in_many_threads(tmp_path, postgres_url, clock):
     engines = [DatabaseEngine(tmp_path / "a.db", clock=clock), DatabaseEngine(postgres_url)]
     for engine in engines:
