@@ -114,6 +114,14 @@ def test_the_flow_reaches_this_endpoint(make, serve, path):
 )
 def test_a_broken_provider_is_a_typed_error_in_time(make, serve, path, fault):
     """Whatever an endpoint sends, the sign-in ends with AuthBackendError within its time."""
+    took, sent = sign_in_while_broken(make, serve, path, fault)
+
+    assert took < SECONDS + 1
+    assert sent <= 1
+
+
+def sign_in_while_broken(make, serve, path, fault):
+    """Return how many seconds the error took, and how often the code was sent."""
     with serve() as server:
         good = server.answer
         server.answer = lambda call: FAULTS[fault](call) if call.path == path else good(call)
@@ -123,10 +131,9 @@ def test_a_broken_provider_is_a_typed_error_in_time(make, serve, path, fault):
             provider.authenticate(code_of(server))
         took = time.monotonic() - started
         provider.close()
-
-        assert took < SECONDS + 1
-        assert server.paths().count("POST /token") <= 1
-        assert server.paths().count("POST /login/oauth/access_token") <= 1
+        paths = server.paths()
+        sent = max(paths.count("POST /token"), paths.count("POST /login/oauth/access_token"))
+        return took, sent
 
 
 @pytest.mark.parametrize("make", [oidc, google, github])
