@@ -6,7 +6,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import peewee
 
@@ -28,6 +28,9 @@ from .kv import open_kv
 from .kv.base import KVClient
 from .native_client import NativeAuthClient
 from .orm import DatabaseEngine
+
+if TYPE_CHECKING:
+    from .supabase_client import SupabaseAuthClient
 
 __all__ = ["open_auth"]
 
@@ -52,7 +55,17 @@ def open_auth(
 def open_auth(
     database: DatabaseLike = ...,
     *,
-    config: Config | AuthConfig | SupabaseConfig | WorkOSConfig,
+    config: SupabaseConfig,
+    secret: None = ...,
+    email: EmailConfig | EmailClient | None = ...,
+    kv: str | Path | KVClient | None = ...,
+    clock: Clock | None = ...,
+) -> SupabaseAuthClient: ...
+@overload
+def open_auth(
+    database: DatabaseLike = ...,
+    *,
+    config: Config | AuthConfig | WorkOSConfig,
     secret: str | None = ...,
     email: EmailConfig | EmailClient | None = ...,
     kv: str | Path | KVClient | None = ...,
@@ -99,7 +112,6 @@ def open_auth(
         database = config.database.db_url
     clock = clock or utc_now
     place = _Place.of(database)
-    mail = _email_client(email or whole.email, place, clock)
     backend = None if whole.auth is None else whole.auth.backend
     if settings and backend is not None:
         raise TypeError("give settings in config= or as keywords, not both")
@@ -115,7 +127,7 @@ def open_auth(
     client.set_kv(
         _kv_client(kv if kv is not None or whole.kv is None else whole.kv.url, place, clock)
     )
-    client.set_email(mail)
+    client.set_email(_email_client(email or whole.email, place, clock, backend))
     try:
         client.connect()
     except BaseException:
@@ -175,6 +187,10 @@ def _client(
 ) -> BaseAuthClient:
     if isinstance(backend, NativeAuthConfig):
         return NativeAuthClient(backend, clock=clock)
+    if isinstance(backend, SupabaseConfig):
+        from .supabase_client import SupabaseAuthClient  # late: most programs have no use for it
+
+        return SupabaseAuthClient(backend, clock=clock)
     raise ConfigError(f"{type(backend).__name__} has no backend in this version")
 
 
@@ -189,11 +205,12 @@ def _kv_client(kv: str | Path | KVClient | None, place: _Place, clock: Clock) ->
 
 
 def _email_client(
-    email: EmailConfig | EmailClient | None, place: _Place, clock: Clock
+    email: EmailConfig | EmailClient | None, place: _Place, clock: Clock, backend: object
 ) -> EmailClient | None:
+    """Return what sends mails; a hosted service does that itself unless *email* is given."""
     if isinstance(email, EmailConfig):
         return EmailClient(email, clock=clock)
-    if email is not None:
+    if email is not None or not isinstance(backend, NativeAuthConfig):
         return email
     if place.file is not None:
         return EmailClient.to_folder(place.beside(".mail"), clock=clock)

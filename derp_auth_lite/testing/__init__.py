@@ -13,11 +13,13 @@ from .clock import MovableClock
 from .fake_oauth import Callback, FakeOAuth
 from .kit import PASSWORD, Request, auth_headers, make_user, open_test_auth, sign_in_as
 from .outbox import Outbox
+from .supabase import FakeSupabase
 
 __all__ = [
     "PASSWORD",
     "Callback",
     "FakeOAuth",
+    "FakeSupabase",
     "MovableClock",
     "Outbox",
     "Request",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .clock import MovableClock
     from .fake_oauth import FakeOAuth
     from .outbox import Outbox
+    from .supabase import FakeSupabase
 
 POSTGRES_VARIABLE = "DERP_AUTH_LITE_TEST_POSTGRES"
 REDIS_VARIABLE = "DERP_AUTH_LITE_TEST_REDIS"
@@ -90,6 +91,15 @@ def fake_oauth(auth_clock: MovableClock) -> Iterator[FakeOAuth]:
 
     with FakeOAuth(clock=auth_clock) as provider:
         yield provider
+
+
+@pytest.fixture
+def fake_supabase(auth_clock: MovableClock) -> Iterator[FakeSupabase]:
+    """A Supabase project on this machine; ``open_auth`` takes its ``config``."""
+    from .supabase import FakeSupabase
+
+    with FakeSupabase(clock=auth_clock) as project:
+        yield project
 
 
 @pytest.fixture

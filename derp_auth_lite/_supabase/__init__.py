@@ -1,0 +1,1 @@
+"""What the Supabase client is made of: the wire, the mapping, and what is kept on this side."""

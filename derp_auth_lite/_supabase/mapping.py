@@ -1,0 +1,183 @@
+"""Supabase's JSON and this library's records: each mapping once."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeGuard
+
+from .._http import parse_json
+from .._local.profiles import DEFAULT_ROLE
+from .._records import as_id
+from ..exceptions import AuthBackendError, InvalidProfileError
+from ..models import SessionInfo, TokenPair, UserInfo
+
+__all__ = [
+    "RESERVED",
+    "is_fake_user",
+    "session_info",
+    "session_of_token",
+    "token_pair",
+    "user_changes",
+    "user_info",
+]
+
+_NAMES = ("first_name", "last_name", "username", "image_url")
+RESERVED = frozenset(_NAMES)
+"""Keys of ``user_metadata`` that are fields of their own here."""
+
+_FOR_EVER = "876000h"  # a hundred years; the service knows no other way to say it
+_FRACTION = re.compile(r"(\.\d{6})\d+")
+
+
+def user_info(data: Mapping[str, Any], now: datetime) -> UserInfo:
+    """Return a user of the service.
+
+    Role and ``is_superuser`` are those of ``app_metadata``: ``user_metadata`` can be written by the
+    user and grants nothing.
+
+    Raises:
+        AuthBackendError: It is no user.
+    """
+    own, app = _object(data.get("user_metadata")), _object(data.get("app_metadata"))
+    user_id = as_id(data.get("id"))
+    if user_id is None:
+        raise AuthBackendError("Supabase answered with something other than a user")
+    created_at = _time(data.get("created_at")) or datetime.fromtimestamp(0, UTC)
+    banned_until = _time(data.get("banned_until"))
+    return UserInfo(
+        id=user_id,
+        email=_text(data.get("email")) or "",
+        first_name=_text(own.get("first_name")),
+        last_name=_text(own.get("last_name")),
+        username=_text(own.get("username")),
+        image_url=_text(own.get("image_url")) or _text(own.get("avatar_url")),
+        role=_text(app.get("role")) or DEFAULT_ROLE,
+        is_active=banned_until is None or banned_until <= now,
+        is_superuser=app.get("is_superuser") is True,
+        email_confirmed_at=_time(data.get("email_confirmed_at")),
+        last_sign_in_at=_time(data.get("last_sign_in_at")),
+        created_at=created_at,
+        updated_at=_time(data.get("updated_at")) or created_at,
+        metadata={key: value for key, value in own.items() if key not in RESERVED},
+    )
+
+
+def user_changes(
+    changes: Mapping[str, Any], present: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return checked fields as the body of an administrator's call.
+
+    Args:
+        present: The user's present metadata; keys that are not in the new one are taken out.
+
+    Raises:
+        InvalidProfileError: A key of the metadata is a field of its own.
+    """
+    own: dict[str, Any] = {name: changes[name] for name in _NAMES if name in changes}
+    if "metadata" in changes:
+        taken = sorted(RESERVED & changes["metadata"].keys())
+        if taken:
+            raise InvalidProfileError(f"metadata cannot hold {taken[0]}, which is a field")
+        own |= {**dict.fromkeys(present or ()), **changes["metadata"]}
+    app = {name: changes[name] for name in ("role", "is_superuser") if name in changes}
+    body: dict[str, Any] = {}
+    if "email" in changes:
+        body["email"] = changes["email"]
+    if own:
+        body["user_metadata"] = own
+    if app:
+        body["app_metadata"] = app
+    if "is_active" in changes:
+        body["ban_duration"] = "none" if changes["is_active"] else _FOR_EVER
+    return body
+
+
+def is_fake_user(data: Mapping[str, Any]) -> bool:
+    """Tell whether an answer to a sign-up hides that the address has an account."""
+    return data.get("identities") == [] and data.get("role") == ""
+
+
+def token_pair(data: Mapping[str, Any], now: datetime) -> TokenPair:
+    """Return the tokens of an answer.
+
+    Raises:
+        AuthBackendError: There are none.
+    """
+    access, refresh, lasts = map(data.get, ("access_token", "refresh_token", "expires_in"))
+    if not (isinstance(access, str) and isinstance(refresh, str) and _is_number(lasts)):
+        raise AuthBackendError("Supabase answered with something other than tokens")
+    ends = data.get("expires_at")
+    return TokenPair(
+        access_token=access,
+        refresh_token=refresh,
+        expires_in=int(lasts),
+        expires_at=_moment(ends) if _is_number(ends) else now + timedelta(seconds=int(lasts)),
+    )
+
+
+def session_info(
+    claims: Mapping[str, Any], session_id: str, org: tuple[str, str] | None
+) -> SessionInfo:
+    """Return the session of verified claims.
+
+    Args:
+        org: The active organization and the role in it.
+    """
+    role = _text(_object(claims.get("app_metadata")).get("role"))
+    begun = claims.get("iat")
+    return SessionInfo(
+        user_id=claims["sub"],
+        session_id=session_id,
+        role=role or DEFAULT_ROLE,
+        expires_at=_moment(claims["exp"]),
+        metadata={"created_at": _moment(begun)} if _is_number(begun) else {},
+        org_id=org and org[0],
+        org_role=org and org[1],
+    )
+
+
+def session_of_token(access_token: str) -> str | None:
+    """Return the session that an access token names which the service has just sent.
+
+    Nothing is verified: the token came over our own call (OWASP ASVS 5.0, 6.8.2).
+    """
+    try:
+        payload = access_token.split(".")[1]
+        claims = parse_json(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (IndexError, ValueError):
+        return None
+    return as_id(_object(claims).get("session_id"))
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e11
+
+
+def _moment(value: float) -> datetime:
+    return datetime.fromtimestamp(int(value), UTC)
+
+
+def _time(value: Any) -> datetime | None:
+    """Return a time of the service's, which has up to nine digits after the point.
+
+    Raises:
+        AuthBackendError: It is no time.
+    """
+    if value in (None, ""):
+        return None
+    try:
+        moment = datetime.fromisoformat(_FRACTION.sub(r"\1", value))
+    except (TypeError, ValueError):
+        raise AuthBackendError("Supabase answered with a time that cannot be read") from None
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

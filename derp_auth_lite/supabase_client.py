@@ -1,0 +1,925 @@
+"""Accounts in a Supabase project, organizations in the application's own database."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from itertools import count, islice
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from ._addresses import normalize_email
+from ._clock import Clock, utc_now
+from ._http import Remembered
+from ._keys import KeyRing
+from ._local.events import Events
+from ._local.mailbox import CONFIRMATION, MAGIC_LINK, RECOVERY, Mailbox
+from ._local.orgs import LocalOrgAuthClient
+from ._local.profiles import ADMIN_FIELDS, DEFAULT_ROLE, profile_changes
+from ._mail.links import check_link
+from ._migrations import migrate
+from ._pages import Cursors, bounds
+from ._records import as_id
+from ._request import bearer_token
+from ._supabase import errors
+from ._supabase.api import GoTrue
+from ._supabase.flows import MAIL, OAUTH, Flows, new_state, with_state
+from ._supabase.mail import LinkMail, hashed_token
+from ._supabase.mapping import (
+    is_fake_user,
+    session_info,
+    session_of_token,
+    token_pair,
+    user_changes,
+    user_info,
+)
+from ._supabase.sessions import RemoteSessions
+from ._supabase.tokens import SupabaseTokens
+from .config import SupabaseConfig
+from .exceptions import (
+    AuthBackendError,
+    AuthNotConnectedError,
+    ConfigError,
+    EmailAlreadyExistsError,
+    InvalidCredentialsError,
+    InvalidEmailError,
+    InvalidTokenError,
+    PasswordValidationError,
+    SignupDisabledError,
+    UserNotFoundError,
+)
+from .jwt import TokenPair
+from .models import AuthProvider, AuthRequest, AuthResult, Id, SessionInfo, UserInfo
+from .orm import DatabaseEngine
+from .password import check_password
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .email import EmailClient
+    from .kv.base import KVClient
+
+__all__ = ["SupabaseAuthClient"]
+
+_log = logging.getLogger(__name__)
+
+_PAGE = 1000
+_MAX_PASSWORD_BYTES = 72  # bcrypt, which the service hashes with, reads no further
+_MAX_TOKEN = 1024
+_PROVIDER = re.compile(r"[a-z][a-z0-9_:-]{0,62}")
+_EVENTS_KEPT = timedelta(days=90)
+
+
+class SupabaseAuthClient(LocalOrgAuthClient):
+    """Users, passwords and sessions are the project's; organizations lie in the database.
+
+    Without an email client the project mails, with its own templates; every page that a mail or a
+    provider links to must be on its list of redirect URLs, with a query (``https://app.test/in?*``),
+    since a ``state`` is added to it. The page then gets ``code`` and ``state`` and gives both on:
+    ``verify_magic_link(code, state=state)``. A template with ``{{ .TokenHash }}`` needs no state.
+    With an email client this library mails, as the native backend does.
+
+    What ends a session by its id is the legacy secret (``jwt_secret``), while the project takes it,
+    or the session's own access token in place of the id. Access tokens of an ended session are
+    refused at once by this client, and until they expire by nobody else.
+
+    Args:
+        clock: Where time comes from; the engine and the KV store should have the same one.
+        timeout: Seconds that a call to the service may last in all.
+        mail_worker: Send mails in a thread. Without it they wait for :meth:`deliver_mail`.
+
+    Raises:
+        ConfigError: The extra ``supabase`` is not installed.
+    """
+
+    def __init__(
+        self,
+        config: SupabaseConfig,
+        *,
+        clock: Clock = utc_now,
+        timeout: float = 20.0,
+        mail_worker: bool = True,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._api = GoTrue(config, clock=clock, timeout=timeout)
+        self._tokens = SupabaseTokens(
+            self._api.http, issuer=self._api.url, secret=config.jwt_secret, clock=clock
+        )
+        self._settings = Remembered(self._api.settings, clock=clock)
+        self._keys = KeyRing(config.service_role_key)
+        self._cursors = Cursors(self._keys)
+        self._automatic_mail = mail_worker
+        self._kv_client: KVClient | None = None
+        self._email_client: EmailClient | None = None
+        self._mailbox: Mailbox | None = None
+        self.set_db(None)
+        self.set_kv(None)
+
+    @property
+    def config(self) -> SupabaseConfig:
+        """The settings that the client was made with."""
+        return self._config
+
+    # Wiring
+
+    def set_db(self, db: DatabaseEngine | None) -> None:
+        """Set the application's database."""
+        self._has_db = db is not None
+        # Without one the stores stand on an engine that is never opened, and says so when used.
+        self._db = db or DatabaseEngine(":memory:", clock=self._clock)
+        self._sessions = RemoteSessions(self._db)
+        self._events = Events(self._db)
+        self._use_org_stores(self._db)
+        self._wire_mail()
+
+    def set_kv(self, kv: KVClient | None) -> None:
+        """Set the KV store, which holds the sign-ins that were begun."""
+        self._kv_client = kv
+        self._flows = Flows(kv, self._keys)
+
+    def set_email(self, email_client: EmailClient | None) -> None:
+        """Send mail through *email_client*; with ``None`` the project sends it."""
+        self._email_client = email_client
+        self._wire_mail()
+
+    def _wire_mail(self) -> None:
+        if self._mailbox is not None:
+            self._mailbox.stop(0)
+        self._mailbox = None
+        if self._email_client is not None:
+            self._mailbox = Mailbox(
+                self._db,
+                self._events,
+                self._email_client,
+                LinkMail(self._api, lambda: not self._setting("disable_signup")),
+                automatic=self._automatic_mail,
+            )
+
+    def connect(self) -> None:
+        """Open database and KV store; the service is called when it is needed.
+
+        Raises:
+            AuthBackendError: The database or the KV store cannot be opened.
+            SchemaTooNewError: The database was made by a newer version.
+        """
+        if not self._has_db:
+            raise AuthNotConnectedError("The auth client has no database: call set_db() first")
+        try:
+            self._db.connect()
+            migrate(self._db)
+            if self._kv_client is not None:
+                self._kv_client.connect()
+            self._api.connect()
+            self._wire_mail()
+            if self._mailbox is not None:
+                self._mailbox.resume()
+        except BaseException:
+            self.disconnect()
+            raise
+
+    def disconnect(self) -> None:
+        """Close what ``connect`` opened; waits up to five seconds for mails to be sent."""
+        if self._mailbox is not None:
+            self._mailbox.stop()
+        self._api.disconnect()
+        if self._kv_client is not None:
+            self._kv_client.disconnect()
+        self._db.disconnect()
+
+    # Users
+
+    def get_user(self, user_id: Id) -> UserInfo:
+        """Return a user.
+
+        Raises:
+            UserNotFoundError: There is no such user.
+        """
+        path = f"/admin/users/{self._known_id(user_id)}"
+        return self._user(self._api.admin("GET", path, errors=errors.USER).json_object())
+
+    def list_users(self, *, limit: int | None = None, offset: int | None = None) -> list[UserInfo]:
+        """Return users, newest first."""
+        page = bounds(limit, offset)
+        size = min(max(page["limit"], 1), _PAGE)
+        first, skipped = divmod(page["offset"], size)
+        users = islice(self._users(first + 1, size), skipped, skipped + page["limit"])
+        return [self._user(user) for user in users] if page["limit"] else []
+
+    def count_users(self) -> int:
+        """Return how many users there are."""
+        result = self._api.admin("GET", "/admin/users", errors={}, page="1", per_page="1")
+        total = result.headers.get("X-Total-Count", "")
+        if not (total.isascii() and total.isdecimal()):
+            raise AuthBackendError("Supabase did not tell how many users there are")
+        return int(total)
+
+    def create_user(
+        self,
+        *,
+        email: str,
+        password: str | None = None,
+        confirmed: bool = False,
+        role: str = DEFAULT_ROLE,
+        is_superuser: bool = False,
+        **kwargs: Any,
+    ) -> UserInfo:
+        """Make an account on an administrator's word; no mail is sent and nobody is signed in.
+
+        Args:
+            password: Without one the account is entered by link or provider until one is set.
+            confirmed: The administrator vouches for the address.
+            **kwargs: first_name, last_name, username, image_url, metadata.
+
+        Raises:
+            InvalidEmailError: *email* is no address.
+            EmailAlreadyExistsError: An account with this address exists.
+            PasswordValidationError: The password does not meet the policy.
+        """
+        address = normalize_email(email)
+        fields = {"role": role, "is_superuser": is_superuser, **kwargs}
+        body = user_changes(profile_changes(fields, ADMIN_FIELDS - {"is_active"}))
+        if password is not None:
+            self._check_password(password, address)
+            body["password"] = password
+        body |= {"email": address, "email_confirm": confirmed}
+        made = self._api.admin("POST", "/admin/users", body, errors=errors.CREATE, about=address)
+        return self._user(made.json_object())
+
+    def update_user(self, *, user_id: Id, email: str | None = None, **kwargs: Any) -> UserInfo:
+        """Change an account on an administrator's word.
+
+        A changed address takes effect at once and counts as confirmed if the old one did: the
+        service has no other way. Disabling keeps the user from signing in and refreshing, and ends
+        the sessions that are known here. A new role is in access tokens from the next refresh on.
+
+        Args:
+            **kwargs: first_name, last_name, username, image_url, metadata, role, is_active,
+                is_superuser.
+
+        Raises:
+            UserNotFoundError: There is no such user.
+            InvalidEmailError: *email* is no address.
+            EmailAlreadyExistsError: Somebody else has the address.
+        """
+        changes = profile_changes(kwargs, ADMIN_FIELDS)
+        if email is not None:
+            changes["email"] = normalize_email(email)
+        key = self._known_id(user_id)
+        present = self.get_user(key).metadata if "metadata" in changes else None
+        user = self._change(key, user_changes(changes, present))
+        if not user.is_active:
+            self._sessions.end_all(key)
+        return user
+
+    def delete_user(self, user_id: Id) -> bool:
+        """Remove a user with sessions and memberships; ``False`` if there is none.
+
+        Raises:
+            LastOwnerError: Organizations would be left without an owner; it names them.
+        """
+        key = as_id(user_id)
+        if key is None:
+            return False
+        exists = self._exists(key)
+        with self._db.transaction():
+            self._leave_orgs(key)
+            self._sessions.end_all(key)
+        return exists and self._delete(key)
+
+    # Signing up and in
+
+    def sign_up(
+        self,
+        *,
+        email: str,
+        password: str,
+        request: AuthRequest | None = None,
+        confirmation_url: str | None = None,
+        confirmation_subject: str = "Confirm your email address",
+        user_agent: str | None = None,
+        ip_address: str | None = None,
+        **kwargs: Any,
+    ) -> AuthResult:
+        """Register a user; ``tokens`` is ``None`` where the project wants addresses confirmed.
+
+        Where the project mails, an address that has an unconfirmed account gets another mail, and
+        that account is returned.
+
+        Args:
+            confirmation_url: The page that confirms. With an email client the mail's link is this
+                with ``token`` added; without either, the project's own page does it.
+            **kwargs: first_name, last_name, username, image_url, metadata.
+
+        Raises:
+            SignupDisabledError: The project takes no new users.
+            InvalidEmailError: *email* is no address.
+            PasswordValidationError: The password does not meet the policy, or has more than 72
+                bytes.
+            EmailAlreadyExistsError: An account with this address exists.
+            RateLimitedError: The project's limit.
+        """
+        address = normalize_email(email)
+        profile = user_changes(profile_changes(kwargs)).get("user_metadata", {})
+        self._check_password(password, address)
+        if self._mails_confirmation(confirmation_url):
+            assert confirmation_url is not None
+            return self._sign_up_by_own_mail(
+                address, password, profile, confirmation_url, confirmation_subject
+            )
+        params, challenge = self._by_mail(CONFIRMATION, confirmation_url)
+        body = {"email": address, "password": password, "data": profile, **challenge}
+        answer = self._api.public("/signup", body, errors=errors.SIGN_UP, about=address, **params)
+        if "access_token" in answer:
+            return self._entered(answer)
+        if is_fake_user(answer):
+            raise EmailAlreadyExistsError(address)
+        return AuthResult(user=self._user(answer), tokens=None)
+
+    def sign_in_with_password(
+        self,
+        email: str,
+        password: str,
+        *,
+        request: AuthRequest | None = None,
+        first_name: str | None = None,
+        last_name: str | None = None,
+        user_agent: str | None = None,
+        ip_address: str | None = None,
+    ) -> AuthResult:
+        """Sign in with email and password.
+
+        Args:
+            first_name: Filled in where the profile has none; likewise *last_name*.
+
+        Raises:
+            InvalidCredentialsError: Email or password did not match.
+            EmailNotConfirmedError: The password is right, the address not yet confirmed.
+            UserDisabledError: The account is disabled.
+            RateLimitedError: The project's limit.
+        """
+        names = profile_changes({"first_name": first_name, "last_name": last_name})
+        try:
+            address = normalize_email(email)
+        except InvalidEmailError:
+            raise InvalidCredentialsError from None
+        if not password:
+            raise InvalidCredentialsError
+        body = {"email": address, "password": password}
+        answer = self._api.public(
+            "/token", body, errors=errors.PASSWORD, about=address, grant_type="password"
+        )
+        result = self._entered(answer)
+        missing = {n: v for n, v in names.items() if v and not getattr(result.user, n)}
+        if not missing:
+            return result
+        user = self._change(result.user.id, user_changes(missing))
+        return AuthResult(user=user, tokens=result.tokens)
+
+    def sign_in_with_magic_link(
+        self, *, email: str, magic_link_url: str, request: AuthRequest | None = None
+    ) -> None:
+        """Mail a link that signs in once; for an address without an account it makes one.
+
+        It makes one only while the project takes new users; otherwise nobody is told.
+
+        Args:
+            magic_link_url: The page that calls :meth:`verify_magic_link`.
+
+        Raises:
+            InvalidEmailError: *email* is no address.
+            RateLimitedError: The project's limit.
+            ValueError: *magic_link_url* is no link that a mail may hold.
+        """
+        address = normalize_email(email)
+        if self._mailbox is not None:
+            self._mailbox.post(MAGIC_LINK, address, magic_link_url)
+            return
+        params, challenge = self._by_mail(MAGIC_LINK, magic_link_url)
+        body = {"email": address, "create_user": True, "data": {}, **challenge}
+        self._ask_for_mail("/otp", body, errors.OTP, params)
+
+    def verify_magic_link(
+        self,
+        token: str,
+        *,
+        user_agent: str | None = None,
+        ip_address: str | None = None,
+        state: str | None = None,
+    ) -> AuthResult:
+        """Begin a session with the token of a magic link, which is spent by it.
+
+        Args:
+            token: From the link; or, in a mail of the project's, the ``code`` of the callback.
+            state: The ``state`` beside that code.
+
+        Raises:
+            InvalidTokenError: The token is unknown, expired or spent, or its account is disabled.
+        """
+        return self._entered(self._redeem(MAGIC_LINK, "email", token, state))
+
+    def get_oauth_authorization_url(
+        self,
+        provider: str | AuthProvider,
+        state: str,
+        scopes: list[str] | None = None,
+        redirect_uri: str | None = None,
+    ) -> str:
+        """Return the URL to send the browser to.
+
+        *state* comes back in the callback's query, which :meth:`sign_in_with_oauth` takes; keep it
+        in the browser's session and compare it there, too.
+
+        Raises:
+            AuthBackendError: The KV store failed.
+            ValueError: There is no *redirect_uri*, or *provider* or *state* cannot be one.
+        """
+        name, target = str(provider), redirect_uri or self._config.redirect_uri
+        if not _PROVIDER.fullmatch(name) or name in (AuthProvider.EMAIL, AuthProvider.MAGIC_LINK):
+            raise ValueError(f"{name!r} is no provider")
+        if not target:
+            raise ValueError("redirect_uri is needed, here or in SupabaseConfig")
+        if not state:
+            raise ValueError("state must be an unguessable text")
+        query = {"provider": name, "redirect_to": with_state(target, state)}
+        if scopes:
+            query["scopes"] = " ".join(scopes)
+        query |= _challenge(self._flows.begin(OAUTH, name, state))
+        return f"{self._api.url}/authorize?{urlencode(query)}"
+
+    def sign_in_with_oauth(
+        self,
+        provider: str | AuthProvider,
+        code: str,
+        *,
+        redirect_uri: str | None = None,
+        user_agent: str | None = None,
+        ip_address: str | None = None,
+        request: AuthRequest | None = None,
+        state: str | None = None,
+    ) -> AuthResult:
+        """Finish a sign-in at a provider; who comes for the first time gets an account.
+
+        Args:
+            code: From the callback.
+            state: From the callback too. It is needed: by it the proof (PKCE) is found that goes
+                with the code.
+
+        Raises:
+            InvalidCredentialsError: The state was not made by this client, is over or spent; or the
+                code was refused.
+            UserDisabledError: The account is disabled.
+            SignupDisabledError: There is no account, and the project takes no new users.
+            AuthBackendError: The service or the KV store failed.
+        """
+        verifier = self._flows.end(OAUTH, str(provider), state)
+        if verifier is None:
+            raise InvalidCredentialsError(
+                "This sign-in was not begun here, or is over, or state= was not given: begin again"
+            )
+        body = {"auth_code": code, "code_verifier": verifier}
+        return self._entered(
+            self._api.public("/token", body, errors=errors.EXCHANGE, grant_type="pkce")
+        )
+
+    # Links that are mailed
+
+    def request_password_recovery(
+        self,
+        *,
+        email: str,
+        recovery_url: str,
+        recovery_subject: str = "Reset your password",
+        request: AuthRequest | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Mail a link for a new password. Says nothing of whether the address has an account.
+
+        Args:
+            recovery_url: The page that calls :meth:`reset_password`.
+            **kwargs: Variables for the mail's template, where this library mails.
+
+        Raises:
+            InvalidEmailError: *email* is no address.
+            ValueError: *recovery_url* is no link that a mail may hold.
+        """
+        address = normalize_email(email)
+        if self._mailbox is not None:
+            self._mailbox.post(
+                RECOVERY, address, recovery_url, subject=recovery_subject, variables=kwargs
+            )
+            return
+        params, challenge = self._by_mail(RECOVERY, recovery_url)
+        self._ask_for_mail("/recover", {"email": address, **challenge}, errors.RECOVER, params)
+
+    def reset_password(
+        self, token: str, new_password: str, *, state: str | None = None
+    ) -> UserInfo:
+        """Set a new password with the token of a recovery link, which is spent by it.
+
+        All sessions of the user end, and nobody is signed in. The policy that is known here is
+        checked first; a password that the project alone refuses has spent the link all the same.
+
+        Args:
+            token: As for :meth:`verify_magic_link`, like *state*.
+
+        Raises:
+            InvalidTokenError: The token is unknown, expired or spent, or its account is disabled.
+            PasswordValidationError: The password does not meet the policy, has more than 72 bytes,
+                or is the present one.
+        """
+        self._check_password(new_password)
+        tokens = token_pair(self._redeem(RECOVERY, "recovery", token, state), self._clock())
+        try:
+            changed = self._api.as_user(
+                "PUT",
+                "/user",
+                tokens.access_token,
+                {"password": new_password},
+                errors=errors.RESET,
+            )
+        finally:
+            self._leave(tokens)
+        user = self._user(changed.json_object())
+        self._sessions.end_all(user.id)
+        return user
+
+    def confirm_email(self, token: str, *, state: str | None = None) -> UserInfo:
+        """Take an address for proved, with the token of a confirmation link, which is spent by it.
+
+        Args:
+            token: As for :meth:`verify_magic_link`, like *state*.
+
+        Raises:
+            InvalidTokenError: The token is unknown, expired or spent, or its account is disabled.
+        """
+        answer = self._redeem(CONFIRMATION, "email", token, state)
+        self._leave(token_pair(answer, self._clock()))
+        return self._user(answer.get("user"))
+
+    def resend_confirmation_email(
+        self,
+        *,
+        email: str,
+        confirmation_url: str,
+        confirmation_subject: str = "Confirm your email address",
+        request: AuthRequest | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Mail another confirmation link; an address that needs none gets none.
+
+        Args:
+            confirmation_url: As for :meth:`sign_up`.
+            **kwargs: Variables for the mail's template, where this library mails.
+
+        Raises:
+            InvalidEmailError: *email* is no address.
+            RateLimitedError: The project's limit.
+            ValueError: *confirmation_url* is no link that a mail may hold.
+        """
+        address = normalize_email(email)
+        if self._mailbox is not None:
+            self._mailbox.post(
+                CONFIRMATION,
+                address,
+                confirmation_url,
+                subject=confirmation_subject,
+                variables=kwargs,
+            )
+            return
+        params = {"redirect_to": check_link(confirmation_url)}
+        body = {"type": "signup", "email": address}
+        self._ask_for_mail("/resend", body, errors.RESEND, params)
+
+    def deliver_mail(self, *, timeout: float | None = None) -> int:
+        """Send what waits, now and in the caller's thread; return how many mails were taken.
+
+        Raises:
+            ConfigError: The project mails, not this library.
+        """
+        if self._mailbox is None:
+            raise ConfigError("No mail can be sent here: call set_email(), or let Supabase mail")
+        return self._mailbox.deliver(timeout)
+
+    # Sessions and tokens
+
+    def authenticate(self, request: AuthRequest) -> SessionInfo | None:
+        """Return the session that *request* carries a valid access token of, else ``None``.
+
+        The token is verified here. Its role is that of the moment when it was made; sessions that
+        were ended here are refused at once; the organization is the one that was set for the
+        session, while the membership lasts.
+
+        Raises:
+            AuthBackendError: The database is down, or the project's keys cannot be had.
+        """
+        token = bearer_token(request)
+        claims = None if token is None else self._tokens.verify(token)
+        if claims is None:
+            return None
+        user_id, session_id = as_id(claims["sub"]), as_id(claims["session_id"])
+        if user_id is None or session_id is None:
+            return None
+        known = self._sessions.find(session_id)
+        if known is None:
+            self._sessions.note(session_id, user_id)
+        elif known.ended or known.user_id != user_id:
+            return None
+        return session_info(claims, session_id, known and known.org)
+
+    def refresh_token(self, refresh_token: str, *, request: AuthRequest | None = None) -> TokenPair:
+        """Exchange a refresh token for a new pair; the old one is spent.
+
+        Within the project's reuse interval the spent one is answered with the present pair; later
+        it is taken for stolen, and its session ends.
+
+        Raises:
+            InvalidTokenError: The token is unknown, expired or spent, or its user disabled.
+        """
+        if not _plausible(refresh_token):
+            raise InvalidTokenError
+        try:
+            answer = self._refreshed(refresh_token)
+        except errors.ConflictError:
+            answer = self._refreshed(refresh_token)
+        tokens = self._entered(answer).tokens
+        assert tokens is not None
+        return tokens
+
+    def set_active_org(
+        self, *, session_id: Id, org_id: Id | None, refresh_token: str | None = None
+    ) -> TokenPair:
+        """Switch a session to an organization, and return a new pair.
+
+        The organization is kept in the database and looked up by :meth:`authenticate`: tokens do
+        not say it. ``session_id`` must come from an authenticated session, never from user input.
+
+        Args:
+            org_id: The organization; ``None`` leaves the present one.
+            refresh_token: The session's; it is spent by a refresh.
+
+        Raises:
+            OrgMemberNotFoundError: The user is not a member of the organization. The refresh token
+                is spent; the project answers it once more with the present pair.
+            InvalidTokenError: The session has ended, or *refresh_token* is not its own.
+            NotImplementedError: *refresh_token* was left out.
+        """
+        if refresh_token is None:
+            raise NotImplementedError(
+                "Supabase makes no tokens for a session from its id: pass refresh_token="
+            )
+        key = as_id(session_id)
+        tokens = self.refresh_token(refresh_token)
+        claims = self._tokens.verify(tokens.access_token)
+        if key is None or claims is None or as_id(claims["session_id"]) != key:
+            raise InvalidTokenError
+        user_id = self._known_id(claims["sub"])
+        with self._db.transaction():
+            org = None if org_id is None else self._hold_member(org_id, user_id)
+            if not self._sessions.set_org(key, user_id, org):
+                raise InvalidTokenError
+            self._events.record(
+                "active_org_changed", user_id=user_id, session_id=key, details={"org_id": org}
+            )
+        return tokens
+
+    def list_sessions(
+        self, *, user_id: Id | None = None, limit: int | None = None, offset: int | None = None
+    ) -> list[SessionInfo]:
+        """Not offered: Supabase has no call that lists sessions.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError(
+            "Supabase has no call that lists sessions: query auth.sessions in its database"
+        )
+
+    def sign_out(self, session_id: Id) -> None:
+        """End a session; one that has ended already is fine.
+
+        With the legacy secret (``SupabaseConfig.jwt_secret``) an id is enough, of a session that
+        this client began or authenticated. Without, give the session's access token in place of
+        its id.
+
+        Raises:
+            NotImplementedError: An id was given, and there is no legacy secret.
+        """
+        given = str(session_id)
+        if given.count(".") == 2:
+            claims = self._tokens.verify(given)
+            if claims is not None:
+                self._end(claims["session_id"], claims["sub"], given)
+            return
+        if not self._tokens.can_mint:
+            raise NotImplementedError(
+                "Supabase ends a session by its access token: pass that in place of the id, or set "
+                "SupabaseConfig.jwt_secret"
+            )
+        key = as_id(given)
+        known = None if key is None else self._sessions.find(key)
+        if key is not None and known is not None:
+            self._end(key, known.user_id, self._tokens.mint(known.user_id, key))
+
+    def sign_out_all(self, user_id: Id) -> None:
+        """End every session of a user.
+
+        With the legacy secret a token of a minute does it. Without, a magic link is made and
+        redeemed here: no mail is sent, but links that are out die, and ``last_sign_in_at`` moves.
+
+        Raises:
+            NotImplementedError: There is no legacy secret, and the user's address is unconfirmed:
+                a link would confirm it.
+        """
+        key = as_id(user_id)
+        if key is None:
+            return
+        self._sessions.end_all(key)
+        if self._tokens.can_mint:
+            self._log_out(self._tokens.mint(key), "global")
+            return
+        try:
+            user = self.get_user(key)
+        except UserNotFoundError:
+            return
+        if user.is_active:  # a disabled user can neither refresh nor redeem a link
+            self._sign_out_by_link(user)
+
+    def purge(self) -> int:
+        """Remove old events and sessions that ended a week ago; return how many rows."""
+        now = self._clock()
+        removed = self._sessions.purge(now, _PAGE) + self._events.purge(now - _EVENTS_KEPT, _PAGE)
+        return removed + (self._kv_client.purge() if self._kv_client is not None else 0)
+
+    # What organizations ask for
+
+    def _require_user(self, user_id: str) -> None:
+        self.get_user(user_id)
+
+    def _forget_active_org(self, org_id: str, user_id: str | None = None) -> None:
+        self._sessions.forget_org(org_id, user_id)
+
+    # Steps
+
+    def _user(self, data: Any) -> UserInfo:
+        return user_info(data if isinstance(data, Mapping) else {}, self._clock())
+
+    def _users(self, page: int, size: int) -> Iterator[Mapping[str, Any]]:
+        """Go through users from a page on, newest first."""
+        for number in count(page):
+            result = self._api.admin(
+                "GET", "/admin/users", errors={}, page=str(number), per_page=str(size)
+            )
+            users = result.json_object().get("users")
+            if not isinstance(users, list):
+                raise AuthBackendError("Supabase answered with something other than users")
+            yield from users
+            if len(users) < size:
+                return
+
+    def _change(self, user_id: str, body: dict[str, Any]) -> UserInfo:
+        if not body:
+            return self.get_user(user_id)
+        result = self._api.admin(
+            "PUT",
+            f"/admin/users/{user_id}",
+            body,
+            errors=errors.USER,
+            about=body.get("email", ""),
+            versioned="email" not in body,
+        )
+        return self._user(result.json_object())
+
+    def _exists(self, user_id: str) -> bool:
+        try:
+            self.get_user(user_id)
+        except UserNotFoundError:
+            return False
+        return True
+
+    def _delete(self, user_id: str) -> bool:
+        path, body = f"/admin/users/{user_id}", {"should_soft_delete": False}
+        try:
+            self._api.admin("DELETE", path, body, errors=errors.USER)
+        except UserNotFoundError:
+            return False
+        self._events.record("user_deleted", user_id=user_id)
+        return True
+
+    def _check_password(self, password: str, *context: str) -> None:
+        check_password(self._config.password, password, context=context)
+        if len(password.encode()) > _MAX_PASSWORD_BYTES:
+            raise PasswordValidationError(
+                f"The password must have at most {_MAX_PASSWORD_BYTES} bytes as UTF-8"
+            )
+
+    def _setting(self, name: str) -> bool:
+        return self._settings.get().get(name) is True
+
+    def _mails_confirmation(self, confirmation_url: str | None) -> bool:
+        """Tell whether this library confirms a new user's address: the project wants it done."""
+        own = self._mailbox is not None and confirmation_url is not None
+        return own and not self._setting("mailer_autoconfirm")
+
+    def _sign_up_by_own_mail(
+        self, address: str, password: str, profile: dict[str, Any], url: str, subject: str
+    ) -> AuthResult:
+        assert self._mailbox is not None
+        check_link(url)
+        if self._setting("disable_signup"):
+            raise SignupDisabledError
+        body = {
+            "email": address,
+            "password": password,
+            "email_confirm": False,
+            "user_metadata": profile,
+        }
+        made = self._api.admin("POST", "/admin/users", body, errors=errors.CREATE, about=address)
+        self._mailbox.post(CONFIRMATION, address, url, subject=subject)
+        return AuthResult(user=self._user(made.json_object()), tokens=None)
+
+    def _by_mail(self, kind: str, url: str | None) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the query and the part of the body that make a mail of the project lead here."""
+        if url is None:
+            return {}, {}
+        target = check_link(url)
+        if self._kv_client is None:
+            return {"redirect_to": target}, {}
+        state = new_state()
+        challenge = self._flows.begin(MAIL, kind, state)
+        return {"redirect_to": with_state(target, state)}, _challenge(challenge)
+
+    def _ask_for_mail(
+        self, path: str, body: dict[str, Any], table: errors.Table, params: dict[str, str]
+    ) -> None:
+        try:
+            self._api.public(path, body, errors=table, **params)
+        except errors.NoSuchLinkError:
+            _log.info("Supabase sent no mail")
+
+    def _redeem(self, kind: str, type_: str, token: str, state: str | None) -> dict[str, Any]:
+        """Return the answer to a mailed token, or to the code of a PKCE callback."""
+        if not _plausible(token):
+            raise InvalidTokenError
+        if state is None:
+            body = {"type": type_, "token_hash": token}
+            return self._api.public("/verify", body, errors=errors.SIGN_IN)
+        verifier = self._flows.end(MAIL, kind, state)
+        if verifier is None:
+            raise InvalidTokenError
+        body = {"auth_code": token, "code_verifier": verifier}
+        return self._api.public("/token", body, errors=errors.SIGN_IN, grant_type="pkce")
+
+    def _refreshed(self, refresh_token: str) -> dict[str, Any]:
+        body = {"refresh_token": refresh_token}
+        return self._api.public("/token", body, errors=errors.REFRESH, grant_type="refresh_token")
+
+    def _entered(self, answer: Mapping[str, Any]) -> AuthResult:
+        """Return the tokens of an answer with their user, and note whose the session is."""
+        tokens = token_pair(answer, self._clock())
+        user = self._user(answer.get("user"))
+        session_id = session_of_token(tokens.access_token)
+        if session_id is not None:
+            self._sessions.note(session_id, user.id)
+        return AuthResult(user=user, tokens=tokens)
+
+    def _end(self, session_id: str, user_id: str, access_token: str) -> None:
+        """End a session here, which holds even though the call fails, and at the service."""
+        self._sessions.note(session_id, user_id)
+        self._sessions.end(session_id)
+        self._log_out(access_token, "local")
+
+    def _log_out(self, access_token: str, scope: str) -> None:
+        try:
+            self._api.as_user("POST", "/logout", access_token, errors=errors.LOGOUT, scope=scope)
+        except errors.SignedOutError:
+            _log.debug("the session had ended at Supabase already")
+
+    def _leave(self, tokens: TokenPair) -> None:
+        """End the session that a redeemed link began; its tokens are given to nobody."""
+        try:
+            self._log_out(tokens.access_token, "local")
+        except AuthBackendError:
+            _log.warning("a session that nobody uses could not be ended at Supabase")
+
+    def _sign_out_by_link(self, user: UserInfo) -> None:
+        if user.email_confirmed_at is None:
+            raise NotImplementedError(
+                "Supabase ends the sessions of a user by a link, which would confirm the address: "
+                "set SupabaseConfig.jwt_secret"
+            )
+        body = {"type": "magiclink", "email": user.email}
+        link = self._api.admin("POST", "/admin/generate_link", body, errors={}).json_object()
+        answer = self._redeem(MAGIC_LINK, "email", hashed_token(link), None)
+        self._log_out(token_pair(answer, self._clock()).access_token, "global")
+
+
+def _challenge(challenge: str) -> dict[str, str]:
+    return {"code_challenge": challenge, "code_challenge_method": "s256"}
+
+
+def _plausible(token: object) -> bool:
+    """Tell whether a text can be a token of the service, so that it is worth a call."""
+    return isinstance(token, str) and 0 < len(token) <= _MAX_TOKEN and token.isprintable()

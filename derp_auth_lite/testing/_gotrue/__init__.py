@@ -1,0 +1,1 @@
+"""What the fake Supabase project is made of."""
