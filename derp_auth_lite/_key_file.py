@@ -1,4 +1,7 @@
-"""A signing key beside a database file, made once, whole or not at all."""
+"""The signing key beside a database file, made once, whole or not at all.
+
+The file has the present key in its first line and retired ones, the newest first, in those below.
+"""
 
 from __future__ import annotations
 
@@ -6,59 +9,111 @@ import contextlib
 import os
 import secrets
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from .exceptions import AuthBackendError, ConfigError
 
-__all__ = ["key_of"]
+__all__ = ["keys_of", "rotate"]
 
 _BYTES = 32
 _CHARACTERS = 43
 
 
-def key_of(path: Path | None) -> str:
-    """Return the key in *path*, making the file if it is not there; without a path, a new key.
+def keys_of(path: Path | None) -> tuple[str, ...]:
+    """Return the keys in *path*, the present one first; without a path, a new one.
 
-    The file is written aside, synced and then linked into place: of processes that start together
-    one makes it, and none sees a part of it.
+    A file that is not there is made: written aside, synced and then linked into place. Of processes
+    that start together one makes it, and none sees a part of it.
 
     Raises:
         AuthBackendError: The file can be neither read nor made.
         ConfigError: The file holds no key.
     """
     if path is None:
-        return secrets.token_urlsafe(_BYTES)
-    try:
+        return (_new_key(),)
+    with _as_backend_error(path):
         if not path.exists():
             _make(path)
-        key = path.read_text("ascii").strip()
-    except UnicodeDecodeError:
-        key = ""
-    except OSError as error:
-        raise AuthBackendError(
-            f"The signing key {path.name} can be neither read nor made: {error.strerror}"
-        ) from error
-    if len(key) < _CHARACTERS:
+    return _read(path)
+
+
+def rotate(path: Path, *, keep: int) -> int:
+    """Put a new key first and retire the present one; return how many retired ones there are.
+
+    The file is replaced at once: whoever reads it meanwhile, or after a crash, has the old keys or
+    the new ones. Two calls at the same time would lose a key: the caller keeps them apart.
+
+    Args:
+        keep: How many retired keys stay, the newest ones. What an older key signed is refused.
+
+    Raises:
+        AuthBackendError: The file can be neither read nor written.
+        ConfigError: The file holds no key.
+    """
+    retired = _read(path)[:keep]
+    with _as_backend_error(path):
+        name = _write_aside(path, (_new_key(), *retired))
+        try:
+            Path(name).replace(path)
+        except OSError:
+            Path(name).unlink()
+            raise
+        _sync_folder(path.parent)
+    return len(retired)
+
+
+def _new_key() -> str:
+    return secrets.token_urlsafe(_BYTES)
+
+
+def _read(path: Path) -> tuple[str, ...]:
+    with _as_backend_error(path):
+        try:
+            keys = tuple(path.read_text("ascii").split())
+        except UnicodeDecodeError:
+            keys = ()
+    if not keys or any(len(key) < _CHARACTERS for key in keys):
         raise ConfigError(
             f"{path.name} holds no signing key: put it back from a backup, or remove it, which "
             "signs everybody out"
         )
-    return key
+    return keys
+
+
+@contextlib.contextmanager
+def _as_backend_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise AuthBackendError(
+            f"The signing key {path.name} can be neither read nor made: {error.strerror}"
+        ) from error
 
 
 def _make(path: Path) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    name = _write_aside(path, (_new_key(),))
     try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(_BYTES) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):
             _put_in_place(name, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             Path(name).unlink()
     _sync_folder(path.parent)
+
+
+def _write_aside(path: Path, keys: tuple[str, ...]) -> str:
+    """Write the keys to a new file in the same folder, readable by its owner alone."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write("".join(f"{key}\n" for key in keys))
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        Path(name).unlink()
+        raise
+    return name
 
 
 def _put_in_place(name: str, path: Path) -> None:

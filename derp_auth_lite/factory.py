@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 import peewee
 
 from ._clock import Clock, utc_now
-from ._key_file import key_of
+from ._key_file import keys_of
 from .base import BaseAuthClient
 from .config import (
     AuthConfig,
@@ -49,6 +49,7 @@ def open_auth(
     email: EmailConfig | EmailClient | None = ...,
     kv: str | Path | KVClient | None = ...,
     clock: Clock | None = ...,
+    mail_worker: bool = ...,
     **settings: Any,
 ) -> NativeAuthClient: ...
 @overload
@@ -70,6 +71,7 @@ def open_auth(
     email: EmailConfig | EmailClient | None = ...,
     kv: str | Path | KVClient | None = ...,
     clock: Clock | None = ...,
+    mail_worker: bool = ...,
 ) -> BaseAuthClient: ...
 
 
@@ -81,6 +83,7 @@ def open_auth(
     email: EmailConfig | EmailClient | None = None,
     kv: str | Path | KVClient | None = None,
     clock: Clock | None = None,
+    mail_worker: bool = True,
     **settings: Any,
 ) -> BaseAuthClient:
     """Return a connected client; use it in a ``with`` block, or call ``disconnect()`` at the end.
@@ -99,6 +102,8 @@ def open_auth(
         email: The mail server.
         kv: A folder, ``redis://…`` or ``valkey://…``, ``"memory:"``, or a ready client.
         clock: Where time comes from; tests move it.
+        mail_worker: Send mails in a thread. Without it they wait for another process, or for
+            ``deliver_mail()``.
         **settings: Settings of :class:`~derp_auth_lite.config.NativeAuthConfig` in place of
             *config*, such as ``enable_magic_link=True``.
 
@@ -117,11 +122,11 @@ def open_auth(
         raise TypeError("give settings in config= or as keywords, not both")
     if backend is None:
         settings.setdefault("enable_confirmation", bool(email or whole.email))
-        settings.setdefault("jwt", JWTConfig(secret=secret or place.secret()))
+        settings.setdefault("jwt", JWTConfig(secret=secret) if secret else place.keys())
         backend = NativeAuthConfig(**settings)
     elif secret is not None:
         raise ConfigError("give the secret in config= or as secret=, not both")
-    client = _client(backend, clock)
+    client = _client(backend, clock, mail_worker)
     pool = {} if whole.database is None else {"pool_size": whole.database.pool_max_size}
     client.set_db(DatabaseEngine(database, clock=clock, **pool))
     client.set_kv(
@@ -160,14 +165,15 @@ class _Place:
         assert self.file is not None
         return self.file.with_name(self.file.name + suffix)
 
-    def secret(self) -> str:
+    def keys(self) -> JWTConfig:
         if not self.owned or (self.file is None and not self.in_memory):
             raise ConfigError(
                 "secret= is needed with a database server or a database of your own, so that all "
                 'processes have the same; make one with: python -c "import secrets; '
                 'print(secrets.token_urlsafe(48))"'
             )
-        return key_of(None if self.file is None else self.beside(".key"))
+        present, *retired = keys_of(None if self.file is None else self.beside(".key"))
+        return JWTConfig(secret=present, previous_secrets=retired)
 
 
 def _as_auth_config(
@@ -183,14 +189,14 @@ def _as_auth_config(
 
 
 def _client(
-    backend: NativeAuthConfig | SupabaseConfig | WorkOSConfig, clock: Clock
+    backend: NativeAuthConfig | SupabaseConfig | WorkOSConfig, clock: Clock, mail_worker: bool
 ) -> BaseAuthClient:
     if isinstance(backend, NativeAuthConfig):
-        return NativeAuthClient(backend, clock=clock)
+        return NativeAuthClient(backend, clock=clock, mail_worker=mail_worker)
     if isinstance(backend, SupabaseConfig):
         from .supabase_client import SupabaseAuthClient  # late: most programs have no use for it
 
-        return SupabaseAuthClient(backend, clock=clock)
+        return SupabaseAuthClient(backend, clock=clock, mail_worker=mail_worker)
     raise ConfigError(f"{type(backend).__name__} has no backend in this version")
 
 
