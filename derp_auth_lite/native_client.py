@@ -14,6 +14,7 @@ from ._keys import KeyRing
 from ._local.delivery import Delivery
 from ._local.events import FAILURE, EventRecord, Events, Subscriber
 from ._local.mail_worker import MailWorker
+from ._local.oauth_flows import NOT_GIVEN, Flow, OAuthFlows
 from ._local.orgs import LocalOrgAuthClient
 from ._local.outbox import Outbox
 from ._local.profiles import ADMIN_FIELDS, DEFAULT_ROLE, profile_changes
@@ -33,7 +34,6 @@ from ._native.mail import (
     AccountMail,
     mail_lifetimes,
 )
-from ._native.oauth_flows import Flow, OAuthFlows
 from ._native.one_time import Claim, OneTimeTokens
 from ._native.redemptions import Redemptions
 from ._native.refresh_tokens import RefreshTokens
@@ -91,16 +91,6 @@ if TYPE_CHECKING:
     from .kv.base import KVClient
 
 __all__ = ["NativeAuthClient"]
-
-
-class _NotGiven(str):
-    """A text like no other: a request may carry the same characters, but never this object."""
-
-    __slots__ = ()
-
-
-NOT_GIVEN: str = _NotGiven("<not given>")
-"""Stands for a keyword that was left out, where ``None`` is what a bad request carries."""
 
 _PURGE_STEP = 10
 _SUBJECTS = {CONFIRMATION: "Confirm your email address", RECOVERY: "Reset your password"}

@@ -15,9 +15,9 @@ from datetime import timedelta
 
 from .._clock import Clock
 from .._keys import KeyRing
+from .._local.sealed import SealedRecords
 from ..exceptions import AuthBackendError
 from ..kv.base import KVClient
-from .sealed import SealedRecords
 
 __all__ = ["Claim", "OneTimeTokens"]
 

@@ -20,9 +20,19 @@ from ..exceptions import InvalidCredentialsError
 from ..kv.base import KVClient
 from .sealed import SealedRecords
 
-__all__ = ["Flow", "OAuthFlows"]
+__all__ = ["NOT_GIVEN", "Flow", "OAuthFlows"]
 
 LIFETIME = timedelta(minutes=10)
+
+
+class _NotGiven(str):
+    """A text like no other: a request may carry the same characters, but never this object."""
+
+    __slots__ = ()
+
+
+NOT_GIVEN: str = _NotGiven("<not given>")
+"""Stands for a keyword that was left out, where ``None`` is what a bad request carries."""
 
 
 @dataclass(frozen=True, kw_only=True)
