@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from .keys import JWKS, require_cryptography
-from .verify import ASYMMETRIC_ALGORITHMS, KeySource, verify_jwt
+from .verify import ASYMMETRIC_ALGORITHMS, KeySource, unverified_claims, verify_jwt
 
-__all__ = ["ASYMMETRIC_ALGORITHMS", "JWKS", "KeySource", "require_cryptography", "verify_jwt"]
+__all__ = [
+    "ASYMMETRIC_ALGORITHMS",
+    "JWKS",
+    "KeySource",
+    "require_cryptography",
+    "unverified_claims",
+    "verify_jwt",
+]
