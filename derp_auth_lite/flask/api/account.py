@@ -112,7 +112,7 @@ def change_email(*, email: str) -> None:
 
 @sessions.add("GET", "/session", answers={200: Session})
 def show_session() -> Session:
-    """Show the session that asks."""
+    """Show the session that asks; for a token, `expires_at` is the end of the token."""
     return _session(my_session())
 
 
