@@ -1,0 +1,1 @@
+"""What the WorkOS backend is made of."""

@@ -1,0 +1,1 @@
+"""What the WorkOS environment of tests is made of."""
