@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 from .exceptions import ConfigError
@@ -13,6 +13,8 @@ from .exceptions import ConfigError
 __all__ = ["Settings", "entry_types", "inner_type", "scheme_and_host", "setting_types"]
 
 _MAX_DAYS = 36_500
+
+_UNIONS = (types.UnionType, Union)  # Literal | None is the second
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ def _fit(kind: Any, value: Any) -> Any:
     Known are str, int, bool, groups of settings, ``Literal`` of texts, ``Sequence[X]``,
     ``tuple[X, Y]`` and ``X | None``. A bool is no int here, and a str is no sequence.
     """
-    if get_origin(kind) is types.UnionType:
+    if get_origin(kind) in _UNIONS:
         return None if value is None else _fit(inner_type(kind), value)
     if get_origin(kind) is Literal:
         return _fit_choice(get_args(kind), value)
@@ -112,7 +114,7 @@ def setting_types(kind: type[Settings]) -> dict[str, Any]:
 
 def inner_type(kind: Any) -> Any:
     """Return X for ``X | None``; any other type is its own."""
-    if get_origin(kind) is not types.UnionType:
+    if get_origin(kind) not in _UNIONS:
         return kind
     return next(arg for arg in get_args(kind) if arg is not types.NoneType)
 

@@ -109,7 +109,14 @@ class TestGroups:
             ),
             (GoogleOAuthConfig, {"scopes": ("openid", "email", "profile")}),
             (GitHubOAuthConfig, {"scopes": ("user:email",)}),
-            (OIDCConfig, {"scopes": ("openid", "email", "profile")}),
+            (
+                OIDCConfig,
+                {
+                    "scopes": ("openid", "email", "profile"),
+                    "client_auth": None,
+                    "ca_bundle": None,
+                },
+            ),
             (
                 NativeAuthConfig,
                 {
@@ -257,6 +264,7 @@ class TestWrongTypes:
             (ValkeyConfig, "addresses", ["localhost:6379"], "a list with a list, not str"),
             (ValkeyConfig, "addresses", [("a", "1")], "a list with a list with a whole number"),
             (ValkeyConfig, "mode", "sentinel", "one of standalone, cluster"),
+            (OIDCConfig, "client_auth", "none", "one of client_secret_basic, client_secret_post"),
         ],
     )
     def test_a_value_of_another_type_is_refused_by_name(self, kind, name, value, expected):

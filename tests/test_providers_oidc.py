@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import ssl
 from datetime import timedelta
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+import trustme
 
 from derp_auth_lite._http import HTTPClient
 from derp_auth_lite.config import OIDCConfig
@@ -310,6 +312,34 @@ class TestDiscovery:
         assert "client_secret" not in basic.form
         assert "authorization" not in post.headers
         assert (post.form["client_id"], post.form["client_secret"]) == ("app", "secret")
+
+    def test_the_configuration_has_the_last_word_on_how_the_secret_is_sent(self, lying):
+        """Some providers offer HTTP Basic and do not take it."""
+        discovered(lying, client_id="app", client_auth="client_secret_post").authenticate("code")
+
+        (call,) = (call for call in lying.calls if call.path == "/token")
+        assert "authorization" not in call.headers
+        assert call.form["client_secret"] == "secret"
+
+    def test_a_private_authority_is_trusted_where_it_is_named(self, tmp_path):
+        """A provider inside a company has a certificate that the system does not know."""
+        authority, bundle = trustme.CA(), tmp_path / "ca.pem"
+        authority.cert_pem.write_to_path(bundle)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        server = SigningProvider()
+        server.speak_tls(context)
+        with server:
+            provider = make(server.url, client_id="app", ca_bundle=str(bundle))
+            assert provider.authenticate("code").id == "subject-1"
+            provider.close()
+            with pytest.raises(AuthBackendError, match="could not be reached"):
+                make(server.url).metadata()
+
+    def test_an_authority_that_is_not_there_is_a_mistake_of_the_configuration(self, tmp_path):
+        """Nobody waits for the first sign-in to learn of it."""
+        with pytest.raises(ConfigError, match="ca_bundle names no file"):
+            make("https://id.example.com", ca_bundle=str(tmp_path / "none.pem"))
 
     def test_rotated_keys_are_followed(self, lying):
         """Keys that move to another address are fetched there."""

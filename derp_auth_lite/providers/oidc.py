@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from .._clock import Clock, utc_now
@@ -11,7 +12,7 @@ from .._http import HTTPClient, Remembered, require_https
 from .._jwks import ASYMMETRIC_ALGORITHMS
 from ..config import OIDCConfig
 from ..exceptions import AuthBackendError, ConfigError
-from .openid import OpenIDProvider, ProviderMetadata, choose_client_auth
+from .openid import OpenIDProvider, ProviderMetadata, choose_client_auth, provider_http
 
 __all__ = ["OIDCProvider"]
 
@@ -28,8 +29,8 @@ class OIDCProvider(OpenIDProvider[OIDCConfig]):
     ``name`` and the subject.
 
     Raises:
-        ConfigError: The issuer is no https URL, or the package that verifies signatures is missing
-            (extra ``oidc``).
+        ConfigError: The issuer is no https URL, ``ca_bundle`` no file, or the package that
+            verifies signatures is missing (extra ``oidc``).
     """
 
     def __init__(
@@ -37,6 +38,10 @@ class OIDCProvider(OpenIDProvider[OIDCConfig]):
     ) -> None:
         self.provider_name = config.name
         self.issuer = require_https(config.issuer, "OIDCConfig.issuer")
+        if http is None and config.ca_bundle is not None:
+            if not Path(config.ca_bundle).is_file():
+                raise ConfigError("OIDCConfig.ca_bundle names no file")
+            http = provider_http(config.name, config.ca_bundle)
         super().__init__(config, clock=clock, http=http)
         self._discovered = Remembered(self._discover, clock=clock, lifetime=_DISCOVERY_LIFETIME)
 
@@ -55,7 +60,9 @@ class OIDCProvider(OpenIDProvider[OIDCConfig]):
         if document.get("issuer") != self._config.issuer:
             raise self._broken("names another issuer than the configured one")
         offered = document.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
-        client_auth = choose_client_auth(offered if isinstance(offered, list) else [])
+        client_auth = self._config.client_auth or choose_client_auth(
+            offered if isinstance(offered, list) else []
+        )
         signed = document.get("id_token_signing_alg_values_supported") or ["RS256"]
         listed = signed if isinstance(signed, list) else []
         algorithms = tuple(alg for alg in ASYMMETRIC_ALGORITHMS if alg in listed)

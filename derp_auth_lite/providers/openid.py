@@ -31,7 +31,7 @@ from .base import (
     web_url,
 )
 
-__all__ = ["OpenIDProvider", "ProviderMetadata"]
+__all__ = ["OpenIDProvider", "ProviderMetadata", "choose_client_auth", "provider_http"]
 
 logger = logging.getLogger("derp_auth_lite.providers")
 
@@ -76,7 +76,7 @@ class OpenIDProvider(BaseOAuthProvider[ConfigT]):
         require_cryptography("oidc")
         super().__init__(config)
         self._clock = clock
-        self._http = http or HTTPClient(name=self.provider_name, total_timeout=15.0, retries=1)
+        self._http = http or provider_http(self.provider_name)
         self._keys: tuple[ProviderMetadata, JWKS] | None = None
 
     @abc.abstractmethod
@@ -284,6 +284,11 @@ class OpenIDProvider(BaseOAuthProvider[ConfigT]):
             first_name=text(claims.get("given_name")),
             last_name=text(claims.get("family_name")),
         )
+
+
+def provider_http(name: str, ca_bundle: str | None = None) -> HTTPClient:
+    """Return what sends requests to a provider; each answer must come within 15 seconds."""
+    return HTTPClient(name=name, total_timeout=15.0, retries=1, ca_bundle=ca_bundle)
 
 
 def choose_client_auth(
