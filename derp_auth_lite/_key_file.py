@@ -9,6 +9,7 @@ import contextlib
 import os
 import secrets
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ __all__ = ["keys_of", "rotate"]
 
 _BYTES = 32
 _CHARACTERS = 43
+_PATIENCE = 50
 
 
 def keys_of(path: Path | None) -> tuple[str, ...]:
@@ -70,7 +72,7 @@ def _new_key() -> str:
 def _read(path: Path) -> tuple[str, ...]:
     with _as_backend_error(path):
         try:
-            keys = tuple(path.read_text("ascii").split())
+            keys = tuple(_filled(path).split())
         except UnicodeDecodeError:
             keys = ()
     if not keys or any(len(key) < _CHARACTERS for key in keys):
@@ -79,6 +81,19 @@ def _read(path: Path) -> tuple[str, ...]:
             "signs everybody out"
         )
     return keys
+
+
+def _filled(path: Path) -> str:
+    """Return the file's text; one that is empty may be about to be filled.
+
+    Without hard links its name is taken a moment before its content is there.
+    """
+    for _ in range(_PATIENCE):
+        text = path.read_text("ascii")
+        if text:
+            break
+        time.sleep(0.01)
+    return text
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 
 import pytest
 
@@ -93,3 +94,19 @@ def test_sessions_survive_a_rotation_until_their_key_is_forgotten(tmp_path):
             auth.refresh_token(tokens.refresh_token)
         assert auth.authenticate(Request(fresh.access_token)) is not None
         assert auth.refresh_token(fresh.refresh_token)
+
+
+def test_a_name_that_another_process_has_just_taken_is_waited_for(tmp_path):
+    path = tmp_path / "app.db.key"
+    path.touch()
+    writer = threading.Timer(0.1, path.write_text, ["k" * 43 + "\n"])
+    writer.start()
+    assert keys_of(path) == ("k" * 43,)
+    writer.join()
+
+
+def test_a_file_that_stays_empty_holds_no_key(tmp_path):
+    path = tmp_path / "app.db.key"
+    path.touch()
+    with pytest.raises(ConfigError, match="holds no signing key"):
+        keys_of(path)
