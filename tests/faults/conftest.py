@@ -14,7 +14,7 @@ from . import rounds
 Report = Callable[..., None]
 
 _ROW = "fault"
-_LINE = "{:<52} {:<22} {:>7} {:>10} {:>13}"
+_LINE = "{:<60} {:<20} {:>7} {:>10} {:>13}"
 
 
 @pytest.fixture
