@@ -142,6 +142,11 @@ class FakeWorkOS(FakeService):
             refuse.body |= more
         self._refusals.append((path, refuse))
 
+    def forget_refusals(self) -> None:
+        """Refuse and disturb nothing that was to be."""
+        self._refusals.clear()
+        self._disturbances.clear()
+
     # The server
 
     def handle(self, call: Call) -> Reply:
