@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections.abc import Callable
+from dataclasses import fields
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ._tables import Identity, Organization, OrgMember, Session, User
 from .models import IdentityInfo, OrgInfo, OrgMemberInfo, SessionInfo, UserInfo
@@ -16,6 +18,7 @@ __all__ = [
     "IDENTITY_COLUMNS",
     "MEMBER_COLUMNS",
     "ORG_COLUMNS",
+    "PUBLIC_USER_COLUMNS",
     "SESSION_COLUMNS",
     "USER_COLUMNS",
     "MemberRecord",
@@ -26,8 +29,11 @@ __all__ = [
     "as_object",
     "identity_info",
     "new_id",
+    "user_info",
 ]
 
+
+T = TypeVar("T")
 
 # Most ids come back as they were given out, and parsing one costs as much as looking it up.
 _CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
@@ -63,7 +69,27 @@ def _as_utc_or_none(value: int | datetime | None) -> datetime | None:
     return None if value is None else as_utc(value)
 
 
-USER_COLUMNS = (
+def _maker(record: type[T]) -> Callable[..., T]:
+    """Return a function that makes a frozen *record* of all its fields' values, in their order.
+
+    It sets the slots themselves, which takes a third less time than ``__init__``: that goes through
+    ``object.__setattr__`` for each field.
+    """
+    new = object.__new__
+    setters = [vars(record)[field.name].__set__ for field in fields(record)]  # type: ignore[arg-type]
+
+    def make(*values: Any) -> T:
+        made = new(record)
+        for set_slot, value in zip(setters, values, strict=True):
+            set_slot(made, value)
+        return made
+
+    return make
+
+
+_make_user_info = _maker(UserInfo)
+
+PUBLIC_USER_COLUMNS = (
     User.id,
     User.email,
     User.first_name,
@@ -78,6 +104,27 @@ USER_COLUMNS = (
     User.created_at,
     User.updated_at,
     User.metadata,
+)
+
+
+def user_info(row: tuple[Any, ...]) -> UserInfo:
+    """Return the public record of a row of :data:`PUBLIC_USER_COLUMNS`."""
+    key, *texts, active, superuser, confirmed_at, signed_in_at, made_at, changed_at, metadata = row
+    return _make_user_info(
+        str(key),
+        *texts,
+        bool(active),
+        bool(superuser),
+        None if confirmed_at is None else as_utc(confirmed_at),
+        None if signed_in_at is None else as_utc(signed_in_at),
+        as_utc(made_at),
+        as_utc(changed_at),
+        as_object(metadata),
+    )
+
+
+USER_COLUMNS = (
+    *PUBLIC_USER_COLUMNS,
     User.password_hash,
     User.token_stamp,
     User.failed_sign_ins,
@@ -110,22 +157,7 @@ class UserRecord(NamedTuple):
 
     def info(self) -> UserInfo:
         """Return the public record."""
-        return UserInfo(
-            id=str(self.id),
-            email=self.email,
-            first_name=self.first_name,
-            last_name=self.last_name,
-            username=self.username,
-            image_url=self.image_url,
-            role=self.role,
-            is_active=bool(self.is_active),
-            is_superuser=bool(self.is_superuser),
-            email_confirmed_at=_as_utc_or_none(self.email_confirmed_at),
-            last_sign_in_at=_as_utc_or_none(self.last_sign_in_at),
-            created_at=as_utc(self.created_at),
-            updated_at=as_utc(self.updated_at),
-            metadata=as_object(self.metadata),
-        )
+        return user_info(self[: len(PUBLIC_USER_COLUMNS)])
 
 
 SESSION_COLUMNS = (

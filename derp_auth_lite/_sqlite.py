@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import random
 import secrets
@@ -20,6 +21,8 @@ __all__ = ["BUSY_SECONDS", "SQLite", "is_busy", "patiently"]
 
 BUSY_SECONDS = 30.0
 """How long a writer waits for the others before it gives up."""
+
+_peewee_log = logging.getLogger("peewee")
 
 _JITTER = (0.0002, 0.002)
 _LONGEST_STEP = 0.05
@@ -138,7 +141,8 @@ class SQLite(peewee.SqliteDatabase):  # type: ignore[misc]  # Peewee is not type
 
         Peewee's way to the same rows takes a quarter longer than a read by key does.
         """
-        self._log_query(sql, parameters)
+        if _peewee_log.isEnabledFor(logging.DEBUG):
+            self._log_query(sql, parameters)
         connection: sqlite3.Connection = self._state.conn or self.connection()
         cursor = connection.cursor()
         try:

@@ -264,7 +264,10 @@ class NativeAuthClient(LocalOrgAuthClient):
         Raises:
             UserNotFoundError: There is no such user.
         """
-        return self._user(user_id).info()
+        user = self._accounts.info(self._known_id(user_id))
+        if user is None:
+            raise UserNotFoundError
+        return user
 
     def find_user(self, email: str) -> UserInfo | None:
         """Return the user with this address, or ``None``; an administrator's call.

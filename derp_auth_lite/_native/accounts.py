@@ -11,10 +11,11 @@ from typing import Any
 import peewee
 
 from .._local.profiles import DEFAULT_ROLE
-from .._records import USER_COLUMNS, UserRecord, new_id
+from .._records import PUBLIC_USER_COLUMNS, USER_COLUMNS, UserRecord, new_id, user_info
 from .._statements import Bind, Statement
 from .._tables import Identity, User
 from ..exceptions import EmailAlreadyExistsError
+from ..models import UserInfo
 from ..orm import Conflict, DatabaseEngine
 
 __all__ = ["Accounts", "new_stamp"]
@@ -22,6 +23,9 @@ __all__ = ["Accounts", "new_stamp"]
 _NEVER = 2**31 - 1
 
 _BY_ID = Statement(lambda: User.select(*USER_COLUMNS).where(User.id == Bind("id")), repeatable=True)
+_INFO = Statement(
+    lambda: User.select(*PUBLIC_USER_COLUMNS).where(User.id == Bind("id")), repeatable=True
+)
 _BY_EMAIL = Statement(
     lambda: User.select(*USER_COLUMNS).where(User.email == Bind("email")), repeatable=True
 )
@@ -137,6 +141,11 @@ class Accounts:
         """Return the user with that id, or ``None``."""
         row = None if user_id is None else self._engine.fetch_one(_BY_ID, id=user_id)
         return None if row is None else UserRecord._make(row)
+
+    def info(self, user_id: str) -> UserInfo | None:
+        """Return the public record of the user with that id, or ``None``."""
+        row = self._engine.fetch_one(_INFO, id=user_id)
+        return None if row is None else user_info(row)
 
     def hold(self, user_id: str) -> bool:
         """Hold a user until the transaction ends; ``False`` if there is none.
