@@ -28,6 +28,8 @@ class ThrottleConfig(Settings):
             section 3.2.2, allows.
         token_by_range: One-time tokens that were refused.
         mail_by_address: Mails of one kind; beyond these two, they are dropped and nobody is told.
+        lookup_by_user: Addresses that a signed-in user asks for, to add them to an organization:
+            the answer says who has an account.
         events_by_range: Failures that are written down; beyond, they are only counted.
     """
 
@@ -40,6 +42,7 @@ class ThrottleConfig(Settings):
     mail_by_address_burst: tuple[int, int] = (1, 60)
     mail_by_address: tuple[int, int] = (5, 3600)
     mail_by_range: tuple[int, int] = (30, 3600)
+    lookup_by_user: tuple[int, int] = (30, 3600)
     events_by_range: tuple[int, int] = (200, 3600)
 
     def _check(self) -> None:

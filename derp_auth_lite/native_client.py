@@ -269,11 +269,21 @@ class NativeAuthClient(LocalOrgAuthClient):
             raise UserNotFoundError
         return user
 
-    def find_user(self, email: str) -> UserInfo | None:
-        """Return the user with this address, or ``None``; an administrator's call.
+    def find_user(self, email: str, *, asked_by: Id | None = None) -> UserInfo | None:
+        """Return the user with this address, or ``None``.
 
-        Whoever sees the answer learns who has an account.
+        Whoever sees the answer learns who has an account: an administrator's call, unless it is
+        limited by *asked_by*.
+
+        Args:
+            asked_by: The signed-in user whom the answer is for; each may ask for so many addresses
+                as ``ThrottleConfig.lookup_by_user`` says.
+
+        Raises:
+            RateLimitedError: *asked_by* has asked for too many.
         """
+        if asked_by is not None:
+            self._throttle.lookup(str(asked_by))
         try:
             user = self._accounts.by_email(normalize_email(email))
         except InvalidEmailError:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from derp_auth_lite import ThrottleConfig
 from derp_auth_lite.flask.testing import FlaskAuthClient
 from derp_auth_lite.testing import Outbox, auth_headers, make_user, open_test_auth
 
@@ -31,6 +33,22 @@ def ada(accounts):
 @pytest.fixture
 def bob(accounts):
     return make_user(accounts, email=BOB)
+
+
+# Who has an account
+
+
+def test_an_owner_of_an_organization_cannot_ask_for_addresses_without_end():
+    limits = replace(ThrottleConfig.off(), lookup_by_user=(3, 3600))
+    with open_test_auth(throttle=limits) as accounts:
+        mine = Program(accounts).signed_in(make_user(accounts, email=EMAIL))
+        make_user(accounts, email=BOB)
+        org = mine("POST", "/organizations", name="North").json["id"]
+        path = f"/organizations/{org}/members"
+        for n in range(3):
+            assert mine("POST", path, email=f"user{n}@example.com").status_code == 404
+        for email in (BOB, "user4@example.com"):
+            assert code_of(mine("POST", path, email=email)) == (429, "rate_limited")
 
 
 # Other sites

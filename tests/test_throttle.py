@@ -281,6 +281,18 @@ class TestWhatElseIsLimited:
                 )
         assert n == 30
 
+    def test_addresses_that_a_user_asks_for_whether_or_not_they_have_an_account(self, limited):
+        ada = limited.find_user(EMAIL)
+        for n in range(30):
+            assert limited.find_user(f"user{n}@example.com", asked_by=ada.id) is None
+        for email in (EMAIL, "user31@example.com"):
+            with pytest.raises(RateLimitedError):
+                limited.find_user(email, asked_by=ada.id)
+        assert limited.find_user(EMAIL, asked_by="00000000-0000-4000-8000-000000000000") == ada
+        assert limited.find_user(EMAIL) == ada
+        assert reasons(limited) == ["lookup_by_user"]
+        assert limited.list_events_by_cursor(user_id=ada.id, limit=1).data[0].action == "throttled"
+
     def test_failures_of_a_range_are_written_down_until_they_are_too_many(self, make_auth, kv):
         limits = ThrottleConfig(events_by_range=(5, 3600))
         auth = make_auth(throttle=limits, kv=kv)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from .._keys import KeyRing
 from .._local.events import FAILURE, Events
-from .._request import Caller
+from .._request import UNKNOWN, Caller
 from ..config import ThrottleConfig
 from ..exceptions import AuthBackendError, AuthNotConnectedError, RateLimitedError
 from ..kv.base import KVClient
@@ -153,6 +153,13 @@ class Throttle:
         """Count a request for a mail against the range that it came from."""
         self._count("mail_by_range", network_range(caller.ip_address), caller)
 
+    def lookup(self, user_id: str) -> None:
+        """Count an address that a user asks for; the answer tells them whether it has an account.
+
+        It is refused before it is looked up.
+        """
+        self._count("lookup_by_user", user_id, UNKNOWN, user_id=user_id)
+
     def may_mail(self, kind: str, address: str) -> bool:
         """Count a mail to an address; ``False`` where it is one too many, which nobody is told.
 
@@ -190,13 +197,21 @@ class Throttle:
             return False
         return self._kv.exists(self._key("familiar", attempt.pair))
 
-    def _count(self, name: str, key: str, caller: Caller, account: str | None = None) -> None:
+    def _count(
+        self,
+        name: str,
+        key: str,
+        caller: Caller,
+        account: str | None = None,
+        *,
+        user_id: str | None = None,
+    ) -> None:
         """Count one more and refuse it where it is one too many."""
         count = self._add(name, key)
         if not self._passed(name, key, count):
             return
         if count == self._limit(name, key) + 1:
-            self._note(name, caller, account)
+            self._note(name, caller, account, user_id)
         raise RateLimitedError(self._wait(name, key))
 
     def _count_failure(self, name: str, key: str, caller: Caller) -> None:
@@ -238,9 +253,22 @@ class Throttle:
             left = window
         return max(1.0, math.ceil(left))
 
-    def _note(self, name: str, caller: Caller, account: str | None = None) -> None:
+    def _note(
+        self,
+        name: str,
+        caller: Caller,
+        account: str | None = None,
+        user_id: str | None = None,
+    ) -> None:
         _log.warning("a limit was reached: %s", name)
-        self._events.record("throttled", FAILURE, reason=name, address_hash=account, caller=caller)
+        self._events.record(
+            "throttled",
+            FAILURE,
+            user_id=user_id,
+            reason=name,
+            address_hash=account,
+            caller=caller,
+        )
 
     def _is_on(self, name: str) -> bool:
         return self._rule(name)[0] > 0

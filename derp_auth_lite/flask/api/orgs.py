@@ -16,6 +16,7 @@ from ...exceptions import (
     OrgMemberNotFoundError,
     OrgNotFoundError,
     OrgSlugConflictError,
+    RateLimitedError,
     UserNotFoundError,
 )
 from ...models import OrgInfo, OrgMemberInfo
@@ -126,12 +127,18 @@ def list_members(*, org_id: str, limit: int, after: str | None) -> Page[Member]:
     "/organizations/{org_id}/members",
     body={"email": ADDRESS, "role": Choice(words=ROLES, required=False, default="member")},
     answers={201: Member},
-    errors=(OrgNotFoundError, NotAllowedError, UserNotFoundError, MemberAlreadyExistsError),
+    errors=(
+        OrgNotFoundError,
+        NotAllowedError,
+        UserNotFoundError,
+        MemberAlreadyExistsError,
+        RateLimitedError,
+    ),
 )
 def add_member(*, org_id: str, email: str, role: str) -> Member:
     """Make somebody with an account a member. An owner's."""
     _ownership(org_id)
-    user = state().native.find_user(email)
+    user = state().native.find_user(email, asked_by=my_session().user_id)
     if user is None:
         raise UserNotFoundError
     return _member(state().native.add_org_member(org_id=org_id, user_id=user.id, role=role))

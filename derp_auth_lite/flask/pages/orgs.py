@@ -160,7 +160,7 @@ def _role() -> str:
 
 
 def _add(org: OrgInfo, email: str, role: str) -> OrgMemberInfo:
-    user = state().native.find_user(email)
+    user = state().native.find_user(email, asked_by=me().id)
     if user is None:
         raise UserNotFoundError
     return state().native.add_org_member(org_id=org.id, user_id=user.id, role=role)
