@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ._settings import Settings, scheme_and_host
+from ._settings import Settings
 
 __all__ = ["GitHubOAuthConfig", "GoogleOAuthConfig", "OIDCConfig"]
 
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _TAKEN_PROVIDER_NAMES = frozenset({"email", "magic_link", "google", "github"})
 
 
@@ -64,8 +63,6 @@ class OIDCConfig(_OAuthClientConfig):
         well_formed = re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", self.name) is not None
         self._need(well_formed, "name", "must be 1 to 63 small letters, digits, '-' and '_'")
         self._need(self.name not in _TAKEN_PROVIDER_NAMES, "name", "is taken by the library")
-        scheme, host = scheme_and_host(self.issuer)
-        safe = (scheme == "https" and host) or (scheme == "http" and host in _LOOPBACK)
-        self._need(bool(safe), "issuer", "must be an https URL, or http on this machine")
+        self._need_https("issuer")
         self._need("openid" in self.scopes, "scopes", "must hold openid")
         self._need_line("ca_bundle")

@@ -13,6 +13,7 @@ from .exceptions import ConfigError
 __all__ = ["Settings", "entry_types", "inner_type", "scheme_and_host", "setting_types"]
 
 _MAX_DAYS = 36_500
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _UNIONS = (types.UnionType, Union)  # Literal | None is the second
 
@@ -51,6 +52,12 @@ class Settings:
             value = getattr(self, name)
             fine = value is None or (value.strip() and not any(ord(char) < 32 for char in value))
             self._need(fine, name, "must not be empty or hold control characters")
+
+    def _need_https(self, name: str) -> None:
+        """Refuse a URL that others on the network could answer."""
+        scheme, host = scheme_and_host(getattr(self, name))
+        safe = (scheme == "https" and host != "") or (scheme == "http" and host in _LOOPBACK)
+        self._need(safe, name, "must be an https URL, or http on this machine")
 
     def _need_lifetime(self, name: str, *, units_a_day: int) -> None:
         """Refuse a time that is over at once, or so long that a date could not hold its end."""

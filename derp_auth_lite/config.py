@@ -85,6 +85,12 @@ class PasswordConfig(Settings):
     asks. ``hash_profile`` is ``"rfc9106_low_memory"`` (64 MiB a hash, RFC 9106, section 4),
     ``"owasp_minimum"`` for small machines, or ``"cheapest"``, which protects nothing and is there
     for tests.
+
+    Args:
+        breached: Ask Have I Been Pwned whether a new password is known from a breach. Five of forty
+            characters of its SHA-1 leave the machine; where no answer comes within two seconds, the
+            password passes.
+        breached_range_url: Where the range protocol is spoken, if not there: a mirror, say.
     """
 
     min_length: int = 8
@@ -94,11 +100,14 @@ class PasswordConfig(Settings):
     require_digit: bool = False
     require_special: bool = False
     hash_profile: Literal["rfc9106_low_memory", "owasp_minimum", "cheapest"] = "rfc9106_low_memory"
+    breached: bool = False
+    breached_range_url: str = "https://api.pwnedpasswords.com/range/"
 
     def _check(self) -> None:
         self._need(self.min_length > 0, "min_length", "must be at least 1")
         in_order = self.min_length <= self.max_length
         self._need(in_order, "max_length", "must not be less than min_length")
+        self._need_https("breached_range_url")
 
 
 @dataclass(frozen=True, kw_only=True)

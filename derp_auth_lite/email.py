@@ -104,6 +104,11 @@ class EmailClient:
         return cls(config, transport=MemoryTransport(), clock=clock)
 
     @property
+    def site_name(self) -> str:
+        """What mails call the site."""
+        return self._config.site_name
+
+    @property
     def sent(self) -> list[SentMail]:
         """What a client in memory or to a folder has sent, oldest first.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
@@ -76,7 +77,7 @@ from .models import (
     UserInfo,
 )
 from .orm import DatabaseEngine
-from .password import Argon2Hasher, PasswordHasher, check_password
+from .password import Argon2Hasher, Breached, HaveIBeenPwned, PasswordHasher, check_password
 from .providers import (
     BaseOAuthProvider,
     GitHubProvider,
@@ -92,7 +93,10 @@ if TYPE_CHECKING:
 
 __all__ = ["NativeAuthClient"]
 
+_log = logging.getLogger(__name__)
+
 _PURGE_STEP = 10
+_NAMES = ("first_name", "last_name", "username")
 _SUBJECTS = {CONFIRMATION: "Confirm your email address", RECOVERY: "Reset your password"}
 """The interface's defaults, which are the subjects of the shipped templates too."""
 
@@ -115,6 +119,8 @@ class NativeAuthClient(LocalOrgAuthClient):
     Args:
         clock: Where time comes from; the engine and the KV store should have the same one.
         hasher: Hashes passwords; by default Argon2id with the configured profile.
+        breached: Tells whether a new password is known from a breach, in place of what
+            ``PasswordConfig.breached`` switches on. What it raises counts as "not known".
         mail_worker: Send mails in a thread of this process. Without it they wait until somebody
             calls :meth:`deliver_mail`, such as a cron job or a test.
     """
@@ -125,6 +131,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         *,
         clock: Clock = utc_now,
         hasher: PasswordHasher | None = None,
+        breached: Breached | None = None,
         mail_worker: bool = True,
     ) -> None:
         jwt = config.jwt
@@ -136,6 +143,8 @@ class NativeAuthClient(LocalOrgAuthClient):
         self._session_cookies = SessionCookies(self._keys)
         self._cursors = Cursors(self._keys)
         self._hasher = hasher or Argon2Hasher(config.password.hash_profile)
+        self._pwned = _pwned(config)
+        self._breached = breached or self._pwned
         self._stateless = jwt.verify == "stateless"
         self._kv_client: KVClient | None = None
         self._email_client: EmailClient | None = None
@@ -254,6 +263,8 @@ class NativeAuthClient(LocalOrgAuthClient):
             self._kv_client.disconnect()
         for provider in self._providers.values():
             provider.close()
+        if self._pwned is not None:
+            self._pwned.close()
         self._db.disconnect()
 
     # Users
@@ -341,7 +352,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         profile = profile_changes(
             {"role": role, "is_superuser": is_superuser, **kwargs}, ADMIN_FIELDS - {"is_active"}
         )
-        hashed = None if password is None else self._new_hash(password, address)
+        hashed = None if password is None else self._new_hash(password, address, profile)
         with self._db.transaction():
             user = self._accounts.create(
                 address,
@@ -402,7 +413,7 @@ class NativeAuthClient(LocalOrgAuthClient):
             RuntimeError: Called inside a transaction of the application.
         """
         user = self._user(user_id)
-        hashed = self._new_hash(password, user.email)
+        hashed = self._new_hash(password, user.email, user._asdict())
         with self._db.transaction(own=True):
             changed = self._accounts.set_password(user, hashed)
             if changed is None:
@@ -465,7 +476,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         address = normalize_email(email)
         self._throttle.sign_up(caller)
         profile = profile_changes(kwargs)
-        hashed = self._new_hash(password, address)
+        hashed = self._new_hash(password, address, profile)
         confirm_first = self._config.enable_confirmation
         with self._db.transaction():
             user = self._accounts.create(
@@ -542,7 +553,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         caller = self._caller(request)
         user = self._user(user_id)
         self._require_password(user, current_password, "password_change", caller)
-        hashed = self._new_hash(new_password, user.email)
+        hashed = self._new_hash(new_password, user.email, user._asdict())
         with self._db.transaction(own=True):
             changed = self._accounts.set_password(user, hashed)
             if changed is None:
@@ -664,7 +675,9 @@ class NativeAuthClient(LocalOrgAuthClient):
         """
         caller = self._caller(request)
         claim = self._claim(RECOVERY, token, "password_reset", caller)
-        hashed = self._new_hash(new_password, claim.email)
+        owner = self._accounts.by_id(claim.user_id or "")
+        names = {} if owner is None else owner._asdict()
+        hashed = self._new_hash(new_password, claim.email, names)
         with self._db.transaction(own=True):
             user = self._redemptions.reset(claim, hashed)
             if user is not None:
@@ -1478,10 +1491,32 @@ class NativeAuthClient(LocalOrgAuthClient):
         self._one_time.forget(token)
         return user
 
-    def _new_hash(self, password: str, email: str) -> str:
-        local, _, _ = email.partition("@")
-        check_password(self._config.password, password, context=(email, local))
+    def _new_hash(self, password: str, email: str, profile: Mapping[str, Any]) -> str:
+        """Hold a new password against the policy, and hash it.
+
+        Args:
+            profile: The user's; none of its names is a password (OWASP ASVS 5.0, 6.2.11).
+        """
+        site = None if self._email_client is None else self._email_client.site_name
+        words = (email, site, *map(profile.get, _NAMES))
+        check_password(
+            self._config.password,
+            password,
+            context=[word for word in words if word],
+            breached=self._is_breached,
+        )
         return self._hasher.hash(password)
+
+    def _is_breached(self, password: str) -> bool:
+        """Ask whether a password is known from a breach; one that nobody can tell of passes."""
+        try:
+            return self._breached is not None and self._breached(password)
+        except Exception as error:  # noqa: BLE001  a check of the application's may raise anything
+            # The kind alone: a message or a traceback could show what was asked.
+            kind = type(error).__name__
+            _log.warning("the breached-password check failed: %s", kind)
+            self._events.record("breached_check_failed", FAILURE, reason=kind)
+            return False
 
     def _renewed_hash(self, user: UserRecord, password: str) -> str | None:
         """Return a hash with the present parameters where the stored one has older ones."""
@@ -1718,6 +1753,12 @@ def _session_of(claims: AccessClaims) -> SessionInfo:
         org_id=claims.org_id,
         org_role=claims.org_role,
     )
+
+
+def _pwned(config: NativeAuthConfig) -> HaveIBeenPwned | None:
+    """Return what asks for breached passwords, where that is switched on."""
+    password = config.password
+    return HaveIBeenPwned(password.breached_range_url) if password.breached else None
 
 
 def _providers(config: NativeAuthConfig, clock: Clock) -> dict[str, BaseOAuthProvider[Any]]:

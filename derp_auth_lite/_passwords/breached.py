@@ -46,6 +46,10 @@ class HaveIBeenPwned:
             log_paths=False,
         )
 
+    def close(self) -> None:
+        """Close the kept connection; the next call opens a new one."""
+        self._http.close()
+
     def __call__(self, password: str) -> bool:
         """Tell whether *password* occurs in a known breach.
 
