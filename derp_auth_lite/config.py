@@ -204,6 +204,9 @@ class WorkOSConfig(Settings):
         redirect_uri: Where WorkOS sends the browser back to.
         issuers: Further issuers of access tokens, such as that of a custom domain.
         base_url: Another place of the API: an emulator's, say.
+        owner_role: The role at WorkOS that owners of an organization have. WorkOS makes ``admin``
+            and ``member`` by itself; the role named here has to be made in its dashboard, unless it
+            is one of those.
     """
 
     api_key: str = field(repr=False)
@@ -211,9 +214,12 @@ class WorkOSConfig(Settings):
     redirect_uri: str | None = None
     issuers: Sequence[str] = ()
     base_url: str = "https://api.workos.com"
+    owner_role: str = "owner"
 
     def _check(self) -> None:
-        self._need_line("api_key", "client_id")
+        scheme, host = scheme_and_host(self.base_url)
+        self._need(scheme in {"http", "https"} and host != "", "base_url", "must be an http(s) URL")
+        self._need_line("api_key", "client_id", "owner_role")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,7 @@ from .orm import DatabaseEngine
 
 if TYPE_CHECKING:
     from .supabase_client import SupabaseAuthClient
+    from .workos_client import WorkOSAuthClient
 
 __all__ = ["open_auth"]
 
@@ -66,7 +67,18 @@ def open_auth(
 def open_auth(
     database: DatabaseLike = ...,
     *,
-    config: Config | AuthConfig | WorkOSConfig,
+    config: WorkOSConfig,
+    secret: None = ...,
+    email: EmailConfig | EmailClient | None = ...,
+    kv: str | Path | KVClient | None = ...,
+    clock: Clock | None = ...,
+    mail_worker: bool = ...,
+) -> WorkOSAuthClient: ...
+@overload
+def open_auth(
+    database: DatabaseLike = ...,
+    *,
+    config: Config | AuthConfig,
     secret: str | None = ...,
     email: EmailConfig | EmailClient | None = ...,
     kv: str | Path | KVClient | None = ...,
@@ -197,7 +209,9 @@ def _client(
         from .supabase_client import SupabaseAuthClient  # late: most programs have no use for it
 
         return SupabaseAuthClient(backend, clock=clock, mail_worker=mail_worker)
-    raise ConfigError(f"{type(backend).__name__} has no backend in this version")
+    from .workos_client import WorkOSAuthClient  # late, likewise
+
+    return WorkOSAuthClient(backend, clock=clock, mail_worker=mail_worker)
 
 
 def _kv_client(kv: str | Path | KVClient | None, place: _Place, clock: Clock) -> KVClient:

@@ -128,7 +128,7 @@ class WorkOSAuthClient(BaseAuthClient):
         self._clock = clock
         self._api = WorkOS(config, clock=clock, timeout=timeout)
         self._tokens = AccessTokens(self._api, issuers=config.issuers, clock=clock)
-        self._roles = Roles("owner")
+        self._roles = Roles(config.owner_role)
         self._keys = KeyRing(config.api_key)
         self._lists = Lists(self._api, self._keys)
         self._accounts = Accounts(self._api)

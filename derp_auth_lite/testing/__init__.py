@@ -14,12 +14,14 @@ from .fake_oauth import Callback, FakeOAuth
 from .kit import PASSWORD, Request, auth_headers, make_user, open_test_auth, sign_in_as
 from .outbox import Outbox
 from .supabase import FakeSupabase
+from .workos import FakeWorkOS
 
 __all__ = [
     "PASSWORD",
     "Callback",
     "FakeOAuth",
     "FakeSupabase",
+    "FakeWorkOS",
     "MovableClock",
     "Outbox",
     "Request",

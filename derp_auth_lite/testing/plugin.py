@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .fake_oauth import FakeOAuth
     from .outbox import Outbox
     from .supabase import FakeSupabase
+    from .workos import FakeWorkOS
 
 POSTGRES_VARIABLE = "DERP_AUTH_LITE_TEST_POSTGRES"
 REDIS_VARIABLE = "DERP_AUTH_LITE_TEST_REDIS"
@@ -100,6 +101,15 @@ def fake_supabase(auth_clock: MovableClock) -> Iterator[FakeSupabase]:
 
     with FakeSupabase(clock=auth_clock) as project:
         yield project
+
+
+@pytest.fixture
+def fake_workos(auth_clock: MovableClock) -> Iterator[FakeWorkOS]:
+    """A WorkOS environment on this machine; ``open_auth`` takes its ``config``."""
+    from .workos import FakeWorkOS
+
+    with FakeWorkOS(clock=auth_clock) as service:
+        yield service
 
 
 @pytest.fixture
