@@ -36,6 +36,7 @@ def create_app(folder: str | Path) -> Flask:
     app = Flask("derp_auth_lite.flask", static_folder=None)
     app.config["AUTH_DATABASE"] = str(place / "accounts.db")
     app.config["AUTH_SITE_NAME"] = "Notes"
+    app.config["AUTH_API"] = True
     app.config["AUTH_EMAIL"] = EmailClient.to_folder(place / "mail", site_name="Notes")
     app.config["AUTH_OPTIONS"] = {"enable_confirmation": True, "enable_magic_link": True}
     auth = FlaskAuth(app)
