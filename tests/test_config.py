@@ -105,6 +105,8 @@ class TestGroups:
                     "require_digit": False,
                     "require_special": False,
                     "hash_profile": "rfc9106_low_memory",
+                    "breached": False,
+                    "breached_range_url": "https://api.pwnedpasswords.com/range/",
                 },
             ),
             (GoogleOAuthConfig, {"scopes": ("openid", "email", "profile")}),
@@ -143,7 +145,12 @@ class TestGroups:
             (SupabaseConfig, {"redirect_uri": None, "password": PasswordConfig()}),
             (
                 WorkOSConfig,
-                {"redirect_uri": None, "issuers": (), "base_url": "https://api.workos.com"},
+                {
+                    "redirect_uri": None,
+                    "issuers": (),
+                    "base_url": "https://api.workos.com",
+                    "owner_role": "owner",
+                },
             ),
             (AuthConfig, {"native": None, "supabase": None}),
             (DatabaseConfig, {"pool_min_size": 2, "pool_max_size": 5}),
@@ -295,6 +302,7 @@ class TestRules:
             (JWTConfig, {"refresh_token_expire_days": 0}, "refresh_token_expire_days must"),
             (JWTConfig, {"refresh_token_expire_days": 10**30}, "refresh_token_expire_days must"),
             (PasswordConfig, {"min_length": 0}, "min_length must be at least 1"),
+            (PasswordConfig, {"breached_range_url": "http://x.test"}, "breached_range_url must be"),
             (PasswordConfig, {"min_length": 9, "max_length": 8}, "max_length must not be less"),
             (NativeAuthConfig, {"magic_link_expire_minutes": 0}, "magic_link_expire_minutes must"),
             (NativeAuthConfig, {"recovery_token_expire_minutes": 0}, "recovery_token_expire_min"),
@@ -829,7 +837,7 @@ def toml(value):
 def test_every_secret_of_every_group_is_hidden():
     """Whatever is named like a secret is kept out of the repr, also in groups made later."""
     words = re.compile(r"secret|password|key|url$")
-    public = {"site_url", "url", "base_url", "password"}
+    public = {"site_url", "url", "base_url", "breached_range_url", "password"}
     shown = {
         f"{kind.__name__}.{f.name}"
         for kind in GROUPS
