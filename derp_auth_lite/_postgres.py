@@ -1,10 +1,17 @@
-"""PostgreSQL as the library opens it: psycopg 3 behind Peewee's pool."""
+"""PostgreSQL as the library opens it: psycopg 3 behind Peewee's pool.
+
+A server may stand behind a pooler that gives each transaction another of its connections (PgBouncer
+in transaction mode, for one). Nothing may then outlive a transaction: no prepared statement, no
+setting of a session. So each connection is asked who answers at its other end.
+"""
 
 from __future__ import annotations
 
 import select
 import threading
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import unquote
 
 import peewee
 from playhouse.pool import PooledPostgresqlDatabase
@@ -13,29 +20,118 @@ from .exceptions import ConfigError
 
 __all__ = ["Postgres", "is_lost"]
 
-_CONNECT_SECONDS = 10
-_POOL_SECONDS = 30.0
+# A machine that went without a word is given up after half a minute or so, not after hours.
+_LIBPQ_DEFAULTS = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What a URL says to the library, beside what libpq reads."""
+
+    pool_size: int = 20
+    pool_timeout: float = 30.0
+    statement_timeout: float = 30.0
+
+    @classmethod
+    def taken_from(cls, url: str, **defaults: Any) -> tuple[str, Self]:
+        """Return the URL that is left for libpq, and the options.
+
+        Raises:
+            ConfigError: An option is no number, or out of range.
+        """
+        place, _, query = url.replace("postgres://", "postgresql://", 1).partition("?")
+        own, left = dict(defaults), []
+        for pair in filter(None, query.split("&")):
+            name, _, value = pair.partition("=")
+            if name in cls.__dataclass_fields__:
+                own[name] = _number(name, unquote(value))
+            else:
+                left.append(pair)
+        own["pool_size"] = int(own.get("pool_size", cls.pool_size))
+        if own["pool_size"] < 1:
+            raise ConfigError("pool_size in the database's URL must be at least 1")
+        return "?".join([place, "&".join(left)] if left else [place]), cls(**own)
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < 1_000_000:
+        raise ConfigError(f"{name} in the database's URL must be a number, not negative")
+    return number
+
+
+class _Adapter(peewee.Psycopg3Adapter):  # type: ignore[misc]  # Peewee is not typed
+    """Opens connections by what stands at their other end."""
+
+    def connect(self, db: Postgres, **params: Any) -> Any:
+        connection = super().connect(db, **params)
+        try:
+            connection.autocommit = True
+            db.behind_pooler = _is_pooler(connection)
+            if db.behind_pooler:
+                connection.prepare_threshold = None
+            elif db.limits:
+                connection.execute("; ".join(f"SET {limit}" for limit in db.limits), prepare=False)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _is_pooler(connection: Any) -> bool:
+    """Tell whether a pooler answers: it says a process number at the start that is no server's."""
+    (answering,) = connection.execute("SELECT pg_backend_pid()", prepare=False).fetchone()
+    return bool(answering != connection.info.backend_pid)
 
 
 class Postgres(PooledPostgresqlDatabase):  # type: ignore[misc]  # Peewee is not typed
     """A pool of connections to the server that *url* names.
 
+    A statement is given up after ``statement_timeout`` seconds, and a transaction whose process
+    hangs in the middle of it after as long, so that no lock is waited for for ever. On a connection
+    of our own the session is told so, at no cost; behind a pooler each transaction is, in the
+    message that begins it.
+
     Args:
-        url: ``postgresql://user:password@host:port/name?options`` in libpq's form.
-        pool_size: Connections that one process opens at the most.
+        url: ``postgresql://user:password@host:port/name?options`` in libpq's form. Besides libpq's
+            own, these options are known: ``pool_size``, ``pool_timeout`` (seconds to wait for a
+            free connection) and ``statement_timeout`` (seconds; 0 leaves it to the server).
+        pool_size: Connections that one process opens at the most, where the URL does not say.
+
+    Raises:
+        ConfigError: psycopg 3 is not installed, or an option cannot be used.
     """
+
+    psycopg3_adapter = _Adapter
 
     def __init__(self, url: str, *, pool_size: int = 20) -> None:
         if peewee.psycopg is None:
             raise ConfigError(
                 "PostgreSQL needs the driver psycopg 3: pip install 'derp_auth_lite[postgres]'"
             )
+        location, options = _Options.taken_from(url, pool_size=pool_size)
+        milliseconds = int(options.statement_timeout * 1000)
+        names = ("statement_timeout", "idle_in_transaction_session_timeout")
+        self.limits = [f"{name} = {milliseconds}" for name in names] if milliseconds else []
+        self.behind_pooler = False
         super().__init__(
-            url.replace("postgres://", "postgresql://", 1),
-            max_connections=pool_size,
-            timeout=_POOL_SECONDS,
+            location,
+            max_connections=options.pool_size,
+            # Peewee takes 0 for ever.
+            timeout=max(options.pool_timeout, 0.001),
             prefer_psycopg3=True,
-            connect_timeout=_CONNECT_SECONDS,
+            **{
+                name: value for name, value in _LIBPQ_DEFAULTS.items() if f"{name}=" not in location
+            },
         )
 
     def _is_closed(self, conn: Any) -> bool:
@@ -53,6 +149,14 @@ class Postgres(PooledPostgresqlDatabase):  # type: ignore[misc]  # Peewee is not
         if not usable:
             self._close_raw(conn)  # the pool just drops it
         return not usable
+
+    def begin(self, isolation_level: Any = None) -> None:
+        """Begin a transaction, with limits of its own where the session has none."""
+        if not self.behind_pooler or not self.limits:
+            super().begin(isolation_level)
+            return
+        begin = "; ".join(["BEGIN", *(f"SET LOCAL {limit}" for limit in self.limits)])
+        self.connection().execute(begin, prepare=False)
 
     def rows(self, sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
         """Run a statement and return all its rows; raises the driver's errors."""
@@ -94,3 +198,7 @@ def is_lost(database: peewee.Database) -> bool:
     if getattr(connection, "broken", False):
         return True
     return bool(getattr(connection, "closed", False))
+
+
+def _defaults_beside(url: str) -> dict[str, int]:
+    return {name: value for name, value in _LIBPQ_DEFAULTS.items() if f"{name}=" not in url}
