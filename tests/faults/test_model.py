@@ -151,9 +151,12 @@ class Machine(RuleBasedStateMachine):
         user = self.users.get(email)
         if user is None or user.password == password:
             return
-        self.auth.change_password(
-            user_id=user.id, current_password=user.password, new_password=password
-        )
+        words = {"current_password": user.password, "new_password": password}
+        if not user.active:
+            with pytest.raises(UserDisabledError):
+                self.auth.change_password(user_id=user.id, **words)
+            return
+        self.auth.change_password(user_id=user.id, **words)
         user.password = password
         self._end_all(email)
 
