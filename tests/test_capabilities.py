@@ -18,7 +18,7 @@ from .support import MovableClock
 from .workos_support import connected
 
 README = (Path(__file__).parent.parent / "README.rst").read_text(encoding="utf-8")
-SECTION = README.partition("What each backend offers\n")[2].partition("\n----")[2]
+SECTION = re.split(r"\n[^\n]+\n-{4,}\n", README.partition("What each backend offers\n")[2])[0]
 ROWS = re.findall(r"^``(\w+)`` +(\w+) +(\w+) +(\w+)$", SECTION, flags=re.MULTILINE)
 BACKENDS = (NativeAuthClient, SupabaseAuthClient, WorkOSAuthClient)
 INTERFACE = [
