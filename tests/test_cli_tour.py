@@ -181,17 +181,37 @@ def test_the_module_is_the_command():
         check=True,
         cwd=Path(cli.__file__).parent.parent.parent,
     )
-    assert done.stdout.startswith("usage: derp-auth-lite")
+    assert done.stdout.lower().startswith("usage: derp-auth-lite")
 
 
-def test_an_unknown_command_is_a_usage_error(capsys):
-    with pytest.raises(SystemExit) as stopped:
-        cli.main(["dance"])
-    assert stopped.value.code == 2
-    assert "invalid choice: 'dance'" in capsys.readouterr().err
-
-
-def test_other_commands_without_click_name_the_extra(capsys, monkeypatch):
+@pytest.fixture
+def _without_extra(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert cli.main(["users"]) == 2
-    assert 'pip install "derp_auth_lite[cli]"' in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("_without_extra")
+class TestWithoutTheExtra:
+    def test_the_tour_is_there_all_the_same(self, capsys):
+        assert cli.main(["tour", "--folder", "here"]) == 0
+        assert "InvalidTokenError: " in capsys.readouterr().out
+
+    def test_other_commands_name_it(self, capsys):
+        assert cli.main(["users"]) == 2
+        assert 'pip install "derp_auth_lite[cli]"' in capsys.readouterr().err
+
+    def test_help_names_it_too(self, capsys):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(["--help"])
+        assert stopped.value.code == 0
+        assert 'pip install "derp_auth_lite[cli]"' in capsys.readouterr().out
+
+    def test_no_command_at_all_is_a_usage_error(self, capsys):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main([])
+        assert stopped.value.code == 2
+
+
+def test_with_the_extra_the_tour_is_a_command_among_others():
+    assert cli.main(["tour", "--folder", "here"]) == 0
+    assert Path("here/app.db").is_file()
+    assert cli.main(["tour", "--folder", "here"]) == 1

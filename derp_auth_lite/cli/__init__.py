@@ -20,10 +20,14 @@ derp-auth-lite: only "tour" works without the command-line extra. To get the oth
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code: 0 done, 1 failed, 2 not understood."""
+    """Run one command; return the exit code, which ``--help`` explains."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if _has_extra():
+        from ._app import main as run
+
+        return run(arguments)
     is_ours = not arguments or arguments[0] in {"tour", "-h", "--help"}
-    if not is_ours and importlib.util.find_spec("click") is None:
+    if not is_ours:
         sys.stderr.write(NEEDS_EXTRA)
         return 2
     options = _parser().parse_args(arguments)
@@ -33,9 +37,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return take(options.folder)
 
 
+def _has_extra() -> bool:
+    return all(importlib.util.find_spec(name) is not None for name in ("click", "rich"))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="derp-auth-lite", description="User accounts and sessions, without a server."
+        prog="derp-auth-lite",
+        description="User accounts and sessions, without a server.",
+        epilog='For the other commands: python -m pip install "derp_auth_lite[cli]"',
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     tour = commands.add_parser(

@@ -1,0 +1,122 @@
+"""What all commands share: how they end, and whom they ask for the accounts."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..exceptions import (
+    AuthBackendError,
+    AuthError,
+    ConfigError,
+    OrgMemberNotFoundError,
+    OrgNotFoundError,
+    UserNotFoundError,
+)
+from ..models import UserInfo
+
+if TYPE_CHECKING:
+    from ..native_client import NativeAuthClient
+
+__all__ = [
+    "NOT_FOUND",
+    "REFUSED",
+    "UNAVAILABLE",
+    "USAGE",
+    "Command",
+    "Failure",
+    "Group",
+    "Operator",
+    "confirmed",
+    "find_user",
+    "json_option",
+    "new_password",
+    "pass_operator",
+    "yes_option",
+]
+
+REFUSED = 1
+USAGE = 2
+NOT_FOUND = 3
+UNAVAILABLE = 4
+
+_CODES: tuple[tuple[type[AuthError], int], ...] = (
+    (UserNotFoundError, NOT_FOUND),
+    (OrgNotFoundError, NOT_FOUND),
+    (OrgMemberNotFoundError, NOT_FOUND),
+    (ConfigError, USAGE),
+    (AuthBackendError, UNAVAILABLE),
+)
+
+
+class Failure(click.ClickException):
+    """Ends a command with one line on stderr.
+
+    Args:
+        exit_code: :data:`REFUSED`, :data:`USAGE`, :data:`NOT_FOUND` or :data:`UNAVAILABLE`.
+    """
+
+    def __init__(self, message: str, exit_code: int = REFUSED) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # click has one for each class
+
+
+class Command(click.Command):
+    """A command whose typed errors are one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except AuthError as error:
+            codes = [code for kind, code in _CODES if isinstance(error, kind)]
+            raise Failure(error.message, (codes or [REFUSED])[0]) from error
+
+
+class Group(click.Group):
+    """A group of such commands."""
+
+    command_class = Command
+
+
+class Operator:
+    """Where commands get their client from; a framework has one of its own."""
+
+    def client(self) -> AbstractContextManager[NativeAuthClient]:
+        """Return a connected client for a ``with`` block."""
+        raise NotImplementedError
+
+
+pass_operator = click.make_pass_decorator(Operator)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+def find_user(auth: NativeAuthClient, who: str) -> UserInfo:
+    """Return the user with that address or id.
+
+    Raises:
+        UserNotFoundError: There is none.
+    """
+    user = auth.find_user(who) if "@" in who else auth.get_user(who)
+    if user is None:
+        raise UserNotFoundError
+    return user
+
+
+def confirmed(question: str, yes: bool) -> None:
+    """Ask before something that cannot be undone; anything but yes ends the command."""
+    if not yes:
+        click.confirm(question, abort=True, err=True)
+
+
+def new_password(from_stdin: bool) -> str:
+    """Read a password: the first line of stdin, or typed twice without being shown."""
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return typed

@@ -1,0 +1,85 @@
+"""Records on the screen: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+__all__ = ["as_line", "print_lines", "print_pairs", "print_table"]
+
+# What a stranger typed must not steer an operator's terminal (OWASP ASVS 5.0, 16.4.1).
+_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_WIDE = 240
+
+
+def as_line(record: Any) -> str:
+    """Return a record, or a mapping, as one line of JSON."""
+    if dataclasses.is_dataclass(record) and not isinstance(record, type):
+        record = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
+    return json.dumps(record, default=_plain)
+
+
+def print_lines(records: Iterable[Any]) -> None:
+    """Print one JSON object a line."""
+    for record in records:
+        click.echo(as_line(record))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows below headings; nothing is cut where the output is no terminal."""
+    from rich import box
+    from rich.table import Table  # 40 ms that a program which wants JSON need not wait for
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=column == "id", overflow="fold")
+    for row in rows:
+        table.add_row(*map(_cell, row))
+    _console().print(table)
+
+
+def print_pairs(record: Mapping[str, Any]) -> None:
+    """Print a record, one field a line; empty ones are left out."""
+    width = max(map(len, record))
+    for name, value in record.items():
+        if value not in (None, {}, []):
+            click.echo(f"{name:<{width}}  {_shown(value)}")
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    stream = sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else _WIDE, highlight=False)
+
+
+def _cell(value: Any) -> Any:
+    from rich.text import Text  # plain text, so that brackets are no markup
+
+    return Text(_shown(value))
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, Mapping | list):
+        value = json.dumps(value, default=_plain)
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", str(value))
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON has no type for as text."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return str(value)
