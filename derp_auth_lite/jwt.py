@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._clock import Clock, utc_now
 from ._keys import KeyRing
+from ._recent import Recent
 from .config import JWTConfig
 from .exceptions import ConfigError
 
@@ -95,7 +96,7 @@ class AccessTokens:
             header = _header(config.algorithm, KeyRing(secret).kid)
             self._keys.setdefault(header, secret.encode())
         self._header, self._key = next(iter(self._keys.items()))
-        self._verified = _Recent(remember)
+        self._verified: Recent[tuple[AccessClaims, datetime]] = Recent(remember)
 
     def __repr__(self) -> str:
         return f"AccessTokens(algorithm={self._algorithm_name!r}, keys={len(self._keys)})"
@@ -190,34 +191,6 @@ class AccessTokens:
         import jwt
 
         return jwt.get_algorithm_by_name(self._algorithm_name)
-
-
-class _Recent:
-    """The last few hundred or thousand values, in two generations.
-
-    When the younger generation is full it becomes the older one, and the older one is forgotten. A
-    value that is used again moves to the younger one. Single dictionary operations are atomic, and
-    a race can only forget a value, so there is no lock that a fork could inherit.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._half = size // 2
-        self._young: dict[bytes, tuple[AccessClaims, datetime]] = {}
-        self._old: dict[bytes, tuple[AccessClaims, datetime]] = {}
-
-    def get(self, key: bytes) -> tuple[AccessClaims, datetime] | None:
-        value = self._young.get(key)
-        if value is None:
-            value = self._old.get(key)
-            if value is not None:
-                self.add(key, value)
-        return value
-
-    def add(self, key: bytes, value: tuple[AccessClaims, datetime]) -> None:
-        if len(self._young) >= self._half:
-            self._old, self._young = self._young, {}
-        if self._half:
-            self._young[key] = value
 
 
 def _header(algorithm: str, kid: str) -> bytes:

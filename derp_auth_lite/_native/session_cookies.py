@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from .._keys import KeyRing
+from .._recent import Recent
 from .refresh_tokens import RefreshTokens
 
 __all__ = ["SessionCookies"]
@@ -16,10 +19,15 @@ class SessionCookies:
 
     A cookie is a refresh token under another key, whose counter stands: the session's row is looked
     up at every request anyway, so there is no second, short-lived token that would need renewing.
+
+    Args:
+        remember: How many verified values are kept, under their SHA-256, so that the same one is
+            not verified at every request: whose session it is never changes.
     """
 
-    def __init__(self, keys: KeyRing) -> None:
+    def __init__(self, keys: KeyRing, *, remember: int = 4096) -> None:
         self._tokens = RefreshTokens(keys, _PURPOSE)
+        self._verified: Recent[str] = Recent(remember)
 
     def issue(self, session_id: str) -> str:
         """Return the cookie of a session."""
@@ -27,5 +35,14 @@ class SessionCookies:
 
     def read(self, value: object) -> str | None:
         """Return the session's id of a cookie that we made, else ``None``; never raises."""
-        known = self._tokens.read(value)
-        return None if known is None else known[0]
+        if not isinstance(value, str) or not value.isascii():
+            return None
+        key = hashlib.sha256(value.encode()).digest()
+        session_id = self._verified.get(key)
+        if session_id is None:
+            known = self._tokens.read(value)
+            if known is None:
+                return None
+            session_id = known[0]
+            self._verified.add(key, session_id)
+        return session_id

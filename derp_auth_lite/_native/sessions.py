@@ -274,10 +274,13 @@ class Sessions:
 
     def touch(self, session: SessionRecord) -> None:
         """Put a session's idle limit off; at most once a minute, and never past its end."""
-        idle_end = self._engine.now + self._idle
-        end = min(idle_end, as_utc(session.expires_at))
-        if end - as_utc(session.active_until) >= _TOUCH_STEP:
-            self._engine.fetch(_TOUCH, id=session.id, now=self._engine.now, idle_end=idle_end)
+        now = self._engine.now
+        active_until = as_utc(session.active_until)
+        idle_end = now + self._idle
+        if idle_end - active_until < _TOUCH_STEP:
+            return
+        if min(idle_end, as_utc(session.expires_at)) - active_until >= _TOUCH_STEP:
+            self._engine.fetch(_TOUCH, id=session.id, now=now, idle_end=idle_end)
 
     def set_org(self, session_id: str, org_id: str | None) -> SessionRecord | None:
         """Give a living session of an active user an organization; ``None`` if it is over.
