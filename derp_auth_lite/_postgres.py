@@ -129,9 +129,7 @@ class Postgres(PooledPostgresqlDatabase):  # type: ignore[misc]  # Peewee is not
             # Peewee takes 0 for ever.
             timeout=max(options.pool_timeout, 0.001),
             prefer_psycopg3=True,
-            **{
-                name: value for name, value in _LIBPQ_DEFAULTS.items() if f"{name}=" not in location
-            },
+            **_defaults_beside(location),
         )
 
     def _is_closed(self, conn: Any) -> bool:
@@ -201,4 +199,5 @@ def is_lost(database: peewee.Database) -> bool:
 
 
 def _defaults_beside(url: str) -> dict[str, int]:
+    """Return what libpq is told beside what *url* says itself."""
     return {name: value for name, value in _LIBPQ_DEFAULTS.items() if f"{name}=" not in url}
