@@ -80,6 +80,11 @@ class TestOpening:
             assert auth.email_client is None
             assert join(auth).tokens
 
+    def test_the_pytest_plugin_brings_an_environment(self, fake_workos, auth_clock):
+        with open_auth(":memory:", config=fake_workos.config, clock=auth_clock) as auth:
+            assert look(auth, join(auth).tokens)
+        assert fake_workos.last_call().path.startswith("/sso/jwks/")
+
     def test_without_a_database_all_but_mail_works(self, service, auth_clock):
         client = WorkOSAuthClient(service.config, clock=auth_clock)
         with client:
