@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, current_app, request
 from flask.typing import ResponseReturnValue
 
 from .._request import bearer_token
@@ -59,7 +59,6 @@ class FlaskAuth:
         client.connect()
         app.extensions[EXTENSION] = AuthState(client, settings)
         app.before_request(_refuse_other_sites)
-        app.after_request(_finish)
         app.context_processor(_variables)
         app.register_error_handler(AuthBackendError, _show_failure)
         app.register_error_handler(AuthNotConnectedError, _show_failure)
@@ -127,10 +126,6 @@ def _refuse_other_sites() -> ResponseReturnValue | None:
     if not comes_from_elsewhere(request, auth.settings.trusted_origins, has_token=is_page):
         return None
     return refuse(OtherSiteError())
-
-
-def _finish(response: Response) -> Response:
-    return state().finish(response)
 
 
 def _variables() -> dict[str, Any]:

@@ -9,7 +9,15 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import cast
 
-from flask import Flask, Request, Response, current_app, has_request_context, request
+from flask import (
+    Flask,
+    Request,
+    Response,
+    after_this_request,
+    current_app,
+    has_request_context,
+    request,
+)
 from werkzeug.local import LocalProxy
 
 from .._request import bearer_token
@@ -23,12 +31,14 @@ __all__ = ["EXTENSION", "AuthState", "current_session", "current_user", "state"]
 
 EXTENSION = "derp_auth_lite"
 _FORM = "-form"
-_FORWARDED = (
-    "HTTP_FORWARDED",
-    "HTTP_VIA",
-    "HTTP_X_FORWARDED_FOR",
-    "HTTP_X_FORWARDED_HOST",
-    "HTTP_X_FORWARDED_PROTO",
+_FORWARDED = frozenset(
+    {
+        "HTTP_FORWARDED",
+        "HTTP_VIA",
+        "HTTP_X_FORWARDED_FOR",
+        "HTTP_X_FORWARDED_HOST",
+        "HTTP_X_FORWARDED_PROTO",
+    }
 )
 
 
@@ -117,7 +127,7 @@ class AuthState:
 
     def forget_session(self) -> None:
         """Take the sender of the request at hand for nobody, without a look at the database."""
-        request.environ[self._key] = _OfRequest()
+        self._remember(_request(), _OfRequest())
 
     def is_recent(self, session: SessionInfo) -> bool:
         """Tell whether a session is young enough for what matters most."""
@@ -141,7 +151,8 @@ class AuthState:
 
     def session_cookie(self) -> str | None:
         """Return the value of the session's cookie, whether or not it is good."""
-        return request.cookies.get(self.cookie_name())
+        header = _request().environ.get("HTTP_COOKIE")
+        return None if header is None else cookie_in(header, self.cookie_name())
 
     def set_short_cookie(self, response: Response, name: str, value: str) -> None:
         """Set another cookie of ours with the same care; it is gone when the browser closes."""
@@ -153,9 +164,7 @@ class AuthState:
 
     def finish(self, response: Response) -> Response:
         """Set or take the cookie, as the request made it necessary."""
-        known: _OfRequest | None = request.environ.get(self._key)
-        if known is None:
-            return response
+        known: _OfRequest = _request().environ[self._key]
         if known.new_cookie is not None:
             self._set_cookie(response, self.cookie_name(), *known.new_cookie)
         elif known.signed_out:
@@ -163,10 +172,10 @@ class AuthState:
         if known.new_cookie is not None or known.signed_out:
             response.headers["Cache-Control"] = "no-store"
         # Who reads the session answers differently for another one.
-        if "Vary" in response.headers:
+        if response.headers.getlist("Vary"):
             response.vary.add("Cookie")
         else:  # most often, and without parsing
-            response.headers["Vary"] = "Cookie"
+            response.headers.add("Vary", "Cookie")
         return response
 
     def _replace(self, before: SessionInfo, session: SessionInfo) -> SessionInfo:
@@ -182,15 +191,20 @@ class AuthState:
 
     def _known(self) -> _OfRequest:
         # Not in flask.g, which outlives a request inside an application context of a test.
-        environ = request.environ
-        known: _OfRequest | None = environ.get(self._key)
+        asked = _request()
+        known: _OfRequest | None = asked.environ.get(self._key)
         if known is None:
-            known = environ[self._key] = self._load()
+            known = self._remember(asked, self._load(asked))
         return known
 
-    def _load(self) -> _OfRequest:
-        asked = _request()
-        if bearer_token(asked) is not None:
+    def _remember(self, asked: Request, known: _OfRequest) -> _OfRequest:
+        if self._key not in asked.environ:
+            after_this_request(self.finish)  # requests that ask for nobody pay nothing for it
+        asked.environ[self._key] = known
+        return known
+
+    def _load(self, asked: Request) -> _OfRequest:
+        if "HTTP_AUTHORIZATION" in asked.environ and bearer_token(asked) is not None:
             return _OfRequest(session=self.client.authenticate(asked))
         cookie = self.session_cookie()
         if cookie is None or not isinstance(self.client, NativeAuthClient):
@@ -220,12 +234,25 @@ class AuthState:
         response.delete_cookie(name, path="/", secure=self._secure(), httponly=True, samesite="Lax")
 
 
+def cookie_in(header: str, name: str) -> str | None:
+    """Return the first cookie of this name, whose value is one that needs no decoding.
+
+    Werkzeug decodes all that a browser has for the site, which takes longer than a query does.
+    """
+    begin = f"{name}="
+    for part in header.split(";"):
+        pair = part.strip()
+        if pair.startswith(begin):
+            return pair[len(begin) :]
+    return None
+
+
 def on_this_machine(request: Request) -> bool:
     """Tell whether a browser asks over plain HTTP and a loopback address, with no proxy between."""
     environ = request.environ
-    if environ.get("wsgi.url_scheme") != "http" or any(name in environ for name in _FORWARDED):
+    if environ.get("wsgi.url_scheme") != "http" or not _FORWARDED.isdisjoint(environ):
         return False
-    return _names_this_machine(request.host)
+    return _names_this_machine(environ.get("HTTP_HOST") or request.host)
 
 
 @lru_cache(maxsize=256)
