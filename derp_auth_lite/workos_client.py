@@ -32,6 +32,7 @@ from ._workos.mail import CodeMail
 from ._workos.mapping import (
     Member,
     Roles,
+    access_claims_of,
     is_live,
     listed_session,
     session_info,
@@ -46,6 +47,8 @@ from ._workos.tokens import AccessTokens
 from .base import BaseAuthClient
 from .config import WorkOSConfig
 from .exceptions import (
+    AuthBackendError,
+    AuthError,
     AuthNotConnectedError,
     ConfigError,
     InvalidCredentialsError,
@@ -736,6 +739,7 @@ class WorkOSAuthClient(BaseAuthClient):
         Raises:
             AuthBackendError: The keys, or what was asked for, cannot be had.
         """
+        self._api.require_open()
         token = bearer_token(request)
         claims = None if token is None else self._tokens.verify(token)
         if claims is None or self._recent.is_over(claims["sid"], claims["sub"]):
@@ -857,7 +861,7 @@ class WorkOSAuthClient(BaseAuthClient):
         try:
             self._members.add(org.id, creator, OWNER)
         except BaseException:
-            self._orgs.delete(org.id)
+            self._take_back(org.id)
             raise
         return org
 
@@ -1104,9 +1108,12 @@ class WorkOSAuthClient(BaseAuthClient):
         """Return tokens and user of an answer; the user is read, since answers lack metadata."""
         claims = self._claims(answer)
         tokens = token_pair(answer, claims, self._clock())
-        user = self.get_user(str(claims.get("sub")))
+        try:
+            user = self.get_user(claims["sub"])
+        except UserNotFoundError:  # deleted at this very moment
+            raise disabled from None
         if not user.is_active:
-            self.sign_out(str(claims.get("sid")))
+            self.sign_out(claims["sid"])
             raise disabled
         return AuthResult(user=user, tokens=tokens)
 
@@ -1123,8 +1130,12 @@ class WorkOSAuthClient(BaseAuthClient):
         return token_pair(answer, self._claims(answer), self._clock())
 
     def _claims(self, answer: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the claims of an answer's access token, which came over our own call."""
         token = answer.get("access_token")
-        return unverified_claims(token) if isinstance(token, str) else {}
+        claims = unverified_claims(token) if isinstance(token, str) else {}
+        if not access_claims_of(claims):
+            raise AuthBackendError("WorkOS answered with something other than tokens")
+        return claims
 
     def _take_over(self, result: AuthResult) -> None:
         """Drop what somebody may have set up over an address before its owner proved it.
@@ -1133,7 +1144,7 @@ class WorkOSAuthClient(BaseAuthClient):
         """
         assert result.tokens is not None
         self._accounts.set_password(result.user.id, secrets.token_urlsafe(48))
-        own = unverified_claims(result.tokens.access_token).get("sid")
+        own = unverified_claims(result.tokens.access_token)["sid"]
         self._end_sessions(result.user.id, but=own)
 
     def _end_sessions(self, user_id: Id, but: str | None = None) -> None:
@@ -1200,6 +1211,13 @@ class WorkOSAuthClient(BaseAuthClient):
             member = None
         role = None if member is None else member.info.role
         return replace(session, org_id=None if member is None else org_id, org_role=role)
+
+    def _take_back(self, org_id: str) -> None:
+        """Delete an organization that could get no owner, since the service has no transaction."""
+        try:
+            self._orgs.delete(org_id)
+        except AuthError:
+            _log.error("an organization without an owner is left at WorkOS: %s", org_id)
 
     def _orgs_of(self, user_id: Id) -> list[str]:
         """Return the ids of a user's organizations, newest first: WorkOS' ids begin with time."""

@@ -30,6 +30,7 @@ from derp_auth_lite.exceptions import (
 )
 from derp_auth_lite.factory import open_auth
 from derp_auth_lite.testing import Outbox
+from derp_auth_lite.testing.service import json_reply
 from derp_auth_lite.testing.workos import FakeWorkOS
 from derp_auth_lite.workos_client import WorkOSAuthClient
 
@@ -539,6 +540,15 @@ class TestMail:
         with pytest.raises(InvalidTokenError):
             auth.verify_magic_link(auth.magic_link_token(email=ADA, code=code))
 
+    def test_a_token_of_one_kind_of_link_is_nothing_for_the_other(self, auth, service):
+        user = join(auth).user
+        before = len(service.calls)
+        with pytest.raises(InvalidTokenError):
+            auth.verify_magic_link(auth.confirmation_token(user_id=user.id, code="123456"))
+        with pytest.raises(InvalidTokenError):
+            auth.confirm_email(auth.magic_link_token(email=ADA, code="123456"))
+        assert since(service, before) == []
+
     def test_codes_end(self, auth, service, auth_clock):
         join(auth)
         auth.sign_in_with_magic_link(email=ADA, magic_link_url=PAGE)
@@ -671,6 +681,21 @@ def look_at(auth, token):
     return auth.authenticate(Request(token))
 
 
+def test_whoever_is_deleted_while_signing_in_is_not_let_in(auth, service):
+    join(auth)
+    service.disturb(404, {}, path=service.environment.by_email(ADA)["id"])
+    with pytest.raises(UserDisabledError):
+        auth.sign_in_with_password(ADA, PASSWORD)
+
+
+def test_who_has_disconnected_knows_nobody(auth):
+    tokens = join(auth).tokens
+    assert look(auth, tokens)
+    auth.disconnect()
+    with pytest.raises(AuthNotConnectedError):
+        look(auth, tokens)
+
+
 class TestOrgs:
     @pytest.fixture
     def ada(self, auth):
@@ -717,6 +742,20 @@ class TestOrgs:
                 auth.add_org_member(org_id=org.id, user_id=bob.id, role="admin")
             with pytest.raises(LastOwnerError):
                 auth.remove_org_member(org_id=org.id, user_id=result.user.id)
+
+    def test_an_organization_that_cannot_be_taken_back_is_told_of(self, auth, service, ada, caplog):
+        service.environment.roles.discard("owner")
+        service.disturb(500, path="/organization_memberships")
+        real = service.handle
+
+        def no_delete(call):
+            return json_reply({}, 500) if call.method == "DELETE" else real(call)
+
+        service.handle = no_delete
+        with pytest.raises(AuthBackendError):
+            self.make(auth, ada)
+        (left,) = service.environment.orgs
+        assert left in caplog.text
 
     def test_a_role_that_there_is_not_is_no_profile(self, auth, ada):
         org, bob = self.make(auth, ada), join(auth, "bob@example.com").user
@@ -769,7 +808,10 @@ class TestOrgs:
     def test_who_is_just_invited_is_no_member(self, auth, service, ada):
         org, bob = self.make(auth, ada), join(auth, "bob@example.com").user
         auth.add_org_member(org_id=org.id, user_id=bob.id)
-        service.environment.membership(org.id, bob.id)["status"] = "pending"
+        membership = service.environment.membership(org.id, bob.id)
+        membership["status"] = "pending"
+        service.disturb(200, {"data": [membership]}, path="/organization_memberships")
+        assert auth.list_org_members(org_id=org.id) == []
         assert [m.user_id for m in auth.list_org_members(org_id=org.id)] == [ada.id]
         with pytest.raises(OrgMemberNotFoundError):
             auth.get_org_member(org_id=org.id, user_id=bob.id)

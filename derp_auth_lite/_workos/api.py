@@ -47,6 +47,11 @@ class WorkOS:
         """Let calls through."""
         self._open = True
 
+    def require_open(self) -> None:
+        """Raise ``AuthNotConnectedError`` where no call would be let through."""
+        if not self._open:
+            raise AuthNotConnectedError
+
     def disconnect(self) -> None:
         """Close the connections; calls are refused until the next :meth:`connect`."""
         self._open = False
@@ -68,8 +73,7 @@ class WorkOS:
             path: Ids in it went through :func:`as_key`.
             about: What the call is about, for the errors that name it.
         """
-        if not self._open:
-            raise AuthNotConnectedError
+        self.require_open()
         return self.http.request(
             method,
             path,
