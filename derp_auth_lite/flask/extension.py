@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +58,15 @@ class FlaskAuth:
         settings = FlaskAuthSettings.read(app.config, app.name)
         client = self._given if self._given is not None else _open(app.config)
         client.connect()
+        if not isinstance(client, NativeAuthClient):  # a hosted service has pages of its own
+            settings = replace(settings, pages=False)
         app.extensions[EXTENSION] = AuthState(client, settings)
         app.before_request(_refuse_other_sites)
         app.context_processor(_variables)
         app.register_error_handler(AuthBackendError, _show_failure)
         app.register_error_handler(AuthNotConnectedError, _show_failure)
         app.register_error_handler(RateLimitedError, _show_failure)
-        if settings.pages and isinstance(client, NativeAuthClient):
+        if settings.pages:
             from .pages import pages  # templates and forms, for those who want them
 
             app.register_blueprint(pages, url_prefix=settings.url_prefix)
