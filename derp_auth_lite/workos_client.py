@@ -839,6 +839,10 @@ class WorkOSAuthClient(BaseAuthClient):
         """End every session of a user, the one at hand included; a call for each."""
         self._end_sessions(user_id)
 
+    def purge(self) -> int:
+        """Remove what is over from the KV store; return how many records."""
+        return 0 if self._kv_client is None else self._kv_client.purge()
+
     # Organizations
 
     def create_org(self, *, name: str, slug: str, creator_id: Id, **kwargs: Any) -> OrgInfo:

@@ -672,6 +672,14 @@ class TestSessions:
         alive = [it for it in service.environment.sessions.values() if it["status"] == "active"]
         assert alive == []
 
+    def test_notes_of_what_ended_are_purged_when_no_token_can_outlive_them(self, auth, auth_clock):
+        session = look(auth, join(auth).tokens)
+        auth.sign_out(session.session_id)
+        auth_clock.advance(hours=24)
+        assert auth.purge() == 0
+        auth_clock.advance(hours=1, seconds=1)
+        assert auth.purge() == 1
+
     def test_another_organization_needs_the_refresh_token(self, auth):
         with pytest.raises(NotImplementedError, match="refresh_token="):
             auth.set_active_org(session_id="session_1", org_id="org_1")
