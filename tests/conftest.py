@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from derp_auth_lite.native_client import NativeAuthClient
 
-from . import processes
+from . import log_scan, processes
 from .servers import postgres
 from .support import MovableClock, native_client
 
@@ -25,6 +25,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("default")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the logs of the whole run read for secrets."""
+    config.pluginmanager.register(log_scan.LogScan())
+
 
 MakeAuth = Callable[..., NativeAuthClient]
 

@@ -108,10 +108,10 @@ def test_an_account_that_changes_meanwhile_keeps_the_change(auth, ada, monkeypat
     """A reset that lands between the reading of the account and the writing wins."""
     new_hash = NativeAuthClient._new_hash
 
-    def slowly(self, password, email):
+    def slowly(self, *arguments):
         monkeypatch.setattr(NativeAuthClient, "_new_hash", new_hash)
         auth.set_password(user_id=ada.user.id, password=NEW)
-        return new_hash(self, password, email)
+        return new_hash(self, *arguments)
 
     monkeypatch.setattr(NativeAuthClient, "_new_hash", slowly)
     with pytest.raises(InvalidCredentialsError, match="changed meanwhile"):

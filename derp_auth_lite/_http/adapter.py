@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import logging
 import socket
 import time
 from contextvars import ContextVar
@@ -23,6 +24,14 @@ __all__ = ["DEADLINE", "DeadlineAdapter"]
 
 DEADLINE: ContextVar[float] = ContextVar("derp_auth_lite_http_deadline")
 """The moment, on ``time.monotonic``, at which the present call must have ended."""
+
+
+def _is_not_ours(_: object) -> bool:
+    """Drop what urllib3 says of the library's calls: at DEBUG it shows each query."""
+    return DEADLINE.get(None) is None
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_is_not_ours)
 
 
 class _DeadlineReader(io.RawIOBase):
