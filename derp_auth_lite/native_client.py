@@ -1099,11 +1099,8 @@ class NativeAuthClient(LocalOrgAuthClient):
             AuthBackendError: The database is down, which is not the same as "not signed in".
         """
         session_id = self._session_cookies.read(value)
-        session = None if session_id is None else self._sessions.check(session_id)
-        if session is None:
-            return None
-        self._sessions.touch(session)
-        return session.info()
+        session = None if session_id is None else self._sessions.used(session_id)
+        return None if session is None else session.info()
 
     def is_fresh(self, session: SessionInfo, within: timedelta) -> bool:
         """Tell whether a session began no longer ago than *within*.

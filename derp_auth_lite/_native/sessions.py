@@ -272,15 +272,25 @@ class Sessions:
         # Two machines' clocks differ a little: the other one may be ahead.
         return session if -_SKEW <= elapsed <= GRACE else None
 
-    def touch(self, session: SessionRecord) -> None:
-        """Put a session's idle limit off; at most once a minute, and never past its end."""
+    def used(self, session_id: str) -> SessionRecord | None:
+        """Return a session as :meth:`check` does, and put its idle limit off.
+
+        That is written at most once a minute, and never goes past the session's end. It is one
+        method because every request of a browser comes through here.
+        """
+        session = self.by_id(session_id)
+        if session is None or not session.user_is_active:
+            return None
         now = self._engine.now
         active_until = as_utc(session.active_until)
+        if active_until <= now:
+            return None
         idle_end = now + self._idle
-        if idle_end - active_until < _TOUCH_STEP:
-            return
-        if min(idle_end, as_utc(session.expires_at)) - active_until >= _TOUCH_STEP:
-            self._engine.fetch(_TOUCH, id=session.id, now=now, idle_end=idle_end)
+        if idle_end - active_until >= _TOUCH_STEP:
+            end = min(idle_end, as_utc(session.expires_at))
+            if end - active_until >= _TOUCH_STEP:
+                self._engine.fetch(_TOUCH, id=session.id, now=now, idle_end=idle_end)
+        return session
 
     def set_org(self, session_id: str, org_id: str | None) -> SessionRecord | None:
         """Give a living session of an active user an organization; ``None`` if it is over.
