@@ -222,6 +222,30 @@ class TestUsers:
         assert auth.find_user("nobody@example.com") is None
         assert auth.find_user("no address") is None
 
+    def test_nobody_else_is_found_where_a_service_knows_no_filter(self, auth, service):
+        join(auth)
+        service.disturb(200, {"data": list(service.environment.users.values())}, path="/users")
+        assert auth.find_user("bob@example.com") is None
+
+    def test_a_user_who_is_enabled_again_is_believed_again(self, auth):
+        user = join(auth).user
+        auth.update_user(user_id=user.id, is_active=False)
+        auth.update_user(user_id=user.id, is_active=True)
+        assert look(auth, auth.sign_in_with_password(ADA, PASSWORD).tokens)
+
+    def test_a_deleted_users_token_is_nobodys(self, auth):
+        result = join(auth)
+        assert auth.delete_user(result.user.id) is True
+        assert look(auth, result.tokens) is None
+
+    def test_who_owns_an_organization_alone_is_not_deleted(self, auth):
+        user = join(auth).user
+        org = auth.create_org(name="Engines", slug="engines", creator_id=user.id)
+        with pytest.raises(LastOwnerError) as caught:
+            auth.delete_user(user.id)
+        assert caught.value.orgs == (org.id,)
+        assert auth.get_user(user.id) == user
+
     def test_a_disabled_user_comes_in_on_no_path(self, auth, service):
         tokens = join(auth).tokens
         user = auth.list_users()[0]
@@ -556,6 +580,15 @@ class TestMail:
         auth_clock.advance(minutes=10)
         with pytest.raises(InvalidTokenError):
             auth.verify_magic_link(token)
+
+    def test_a_reset_ends_the_sessions(self, auth, service):
+        old = join(auth).tokens
+        auth.request_password_recovery(email=ADA, recovery_url=PAGE)
+        user = auth.reset_password(service.last_mail().code, "another good password")
+        assert user.email_confirmed_at is not None
+        assert look(auth, old) is None
+        with pytest.raises(InvalidTokenError):
+            auth.refresh_token(old.refresh_token)
 
     def test_a_stranger_gets_no_account_where_signing_up_is_off(self, auth, service):
         service.environment.allows_sign_up = False
