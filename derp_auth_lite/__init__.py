@@ -54,6 +54,7 @@ from .exceptions import (
     SchemaTooNewError,
     SessionLimitError,
     SignupDisabledError,
+    TransferError,
     UserDisabledError,
     UserNotFoundError,
 )
@@ -138,6 +139,7 @@ __all__ = [
     "SupabaseConfig",
     "ThrottleConfig",
     "TokenPair",
+    "TransferError",
     "UndeliveredMail",
     "UserDisabledError",
     "UserInfo",

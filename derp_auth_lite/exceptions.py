@@ -39,6 +39,7 @@ __all__ = [
     "SchemaTooNewError",
     "SessionLimitError",
     "SignupDisabledError",
+    "TransferError",
     "UserDisabledError",
     "UserNotFoundError",
 ]
@@ -328,3 +329,10 @@ class LastOwnerError(AuthError):
     def __init__(self, orgs: Sequence[str] = (), message: str | None = None) -> None:
         super().__init__(message)
         self.orgs = tuple(orgs)
+
+
+class TransferError(AuthError):
+    """An import was refused; the message says at which record, and nothing was imported."""
+
+    code = "transfer_error"
+    default_message = "The accounts could not be imported"

@@ -61,6 +61,7 @@ PARENTS = {
     "SchemaTooNewError": "ConfigError",
     "SessionLimitError": "AuthError",
     "SignupDisabledError": "AuthError",
+    "TransferError": "AuthError",
     "UserDisabledError": "InvalidCredentialsError",
     "UserNotFoundError": "AuthError",
 }
