@@ -96,7 +96,8 @@ class WorkOSAuthClient(BaseAuthClient):
 
     Without an email client WorkOS mails: short codes, which :meth:`magic_link_token` and
     :meth:`confirmation_token` make into the tokens that the interface takes. With one this library
-    mails links, as the native backend does; turn the environment's own mails off then.
+    mails links, as the native backend does; turn the environment's mails for magic auth and for
+    resets off then. Proofs of an address that are asked for again stay the environment's.
 
     WorkOS may ask for a step in the middle of a sign-in. That is an
     :class:`~.exceptions.AuthStepRequiredError`, and :meth:`complete_step` goes on from it.

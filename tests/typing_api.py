@@ -19,7 +19,13 @@ from derp_auth_lite.config import (
     SupabaseConfig,
     WorkOSConfig,
 )
-from derp_auth_lite.exceptions import AuthError, LastOwnerError, RateLimitedError
+from derp_auth_lite.exceptions import (
+    AuthError,
+    AuthStepRequiredError,
+    LastOwnerError,
+    RateLimitedError,
+)
+from derp_auth_lite.factory import open_auth
 from derp_auth_lite.models import (
     AuthProvider,
     AuthRequest,
@@ -31,6 +37,9 @@ from derp_auth_lite.models import (
     TokenPair,
     UserInfo,
 )
+from derp_auth_lite.native_client import NativeAuthClient
+from derp_auth_lite.supabase_client import SupabaseAuthClient
+from derp_auth_lite.workos_client import WorkOSAuthClient
 
 
 @dataclass(frozen=True)
@@ -112,6 +121,18 @@ def settings(secret: str) -> Config:
     assert_type(auth.backend, NativeAuthConfig | SupabaseConfig | WorkOSConfig)
     assert_type(Config.load(), Config)
     return Config(auth=auth)
+
+
+def hosted(workos: WorkOSConfig, supabase: SupabaseConfig) -> None:
+    """The configuration of a service says which client it opens."""
+    assert_type(open_auth(), NativeAuthClient)
+    assert_type(open_auth(config=supabase), SupabaseAuthClient)
+    auth = open_auth(config=workos)
+    assert_type(auth, WorkOSAuthClient)
+    try:
+        auth.sign_in_with_password("a@b.example", "x")
+    except AuthStepRequiredError as step:
+        assert_type(auth.complete_step(step.code, step.pending_token, code="1"), AuthResult)
 
 
 def requests() -> AuthRequest:
