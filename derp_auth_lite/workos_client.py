@@ -827,14 +827,18 @@ class WorkOSAuthClient(BaseAuthClient):
             return CursorResult(has_more=False)
 
     def sign_out(self, session_id: Id) -> None:
-        """End a session; one that has ended already is fine."""
+        """End a session; one that has ended already is fine.
+
+        Neither the KV store nor the service keeps the other from being told.
+        """
         try:
             key = as_key(session_id, errors.EndedError)
-            self._recent.session_ended(key)
-            body = {"session_id": key}
-            self._api.call("POST", "/user_management/sessions/revoke", body, errors=errors.REVOKE)
         except errors.EndedError:
-            _log.debug("the session had ended at WorkOS already")
+            return
+        try:
+            self._recent.session_ended(key)
+        finally:
+            self._revoke(key)
 
     def sign_out_all(self, user_id: Id) -> None:
         """End every session of a user, the one at hand included; a call for each."""
@@ -1151,6 +1155,13 @@ class WorkOSAuthClient(BaseAuthClient):
         self._accounts.set_password(result.user.id, secrets.token_urlsafe(48))
         own = unverified_claims(result.tokens.access_token)["sid"]
         self._end_sessions(result.user.id, but=own)
+
+    def _revoke(self, session_id: str) -> None:
+        path, body = "/user_management/sessions/revoke", {"session_id": session_id}
+        try:
+            self._api.call("POST", path, body, errors=errors.REVOKE)
+        except errors.EndedError:
+            _log.debug("the session had ended at WorkOS already")
 
     def _end_sessions(self, user_id: Id, but: str | None = None) -> None:
         for session in self.list_sessions(user_id=user_id):

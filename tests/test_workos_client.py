@@ -686,6 +686,26 @@ class TestSessions:
         assert look(auth, tokens) is None
         assert look(auth, fresh) is None
 
+    def test_a_session_ends_where_it_can_whatever_else_is_down(self, auth, service, monkeypatch):
+        tokens = join(auth).tokens
+        session = look(auth, tokens)
+        service.disturb(503, path="/revoke")
+        with pytest.raises(AuthBackendError):
+            auth.sign_out(session.session_id)
+        assert look(auth, tokens) is None
+
+        other = auth.sign_in_with_password(ADA, PASSWORD).tokens
+        session_id = look(auth, other).session_id
+
+        def full(*_, **__):
+            raise AuthBackendError
+
+        monkeypatch.setattr(auth._kv_client, "set", full)
+        with pytest.raises(AuthBackendError):
+            auth.sign_out(session_id)
+        with pytest.raises(InvalidTokenError):
+            auth.refresh_token(other.refresh_token)
+
     def test_sessions_that_ended_are_not_listed(self, auth, service):
         user = join(auth).user
         for _ in range(3):
