@@ -35,7 +35,7 @@ from ._supabase.mapping import (
     user_changes,
     user_info,
 )
-from ._supabase.sessions import RemoteSessions
+from ._supabase.sessions import KnownSession, RemoteSessions
 from ._supabase.tokens import SupabaseTokens
 from .config import SupabaseConfig
 from .exceptions import (
@@ -46,12 +46,21 @@ from .exceptions import (
     InvalidCredentialsError,
     InvalidEmailError,
     InvalidTokenError,
+    OrgMemberNotFoundError,
     PasswordValidationError,
     SignupDisabledError,
     UserNotFoundError,
 )
 from .jwt import TokenPair
-from .models import AuthProvider, AuthRequest, AuthResult, Id, SessionInfo, UserInfo
+from .models import (
+    AuthProvider,
+    AuthRequest,
+    AuthResult,
+    CursorResult,
+    Id,
+    SessionInfo,
+    UserInfo,
+)
 from .orm import DatabaseEngine
 from .password import check_password
 
@@ -65,11 +74,15 @@ __all__ = ["SupabaseAuthClient"]
 
 _log = logging.getLogger(__name__)
 
-_PAGE = 1000
+_PAGE = 200
+_PURGED = 1000
 _MAX_PASSWORD_BYTES = 72  # bcrypt, which the service hashes with, reads no further
 _MAX_TOKEN = 1024
+_MAX_PASSWORD = 4096
+_LONGEST_ID = 45
 _PROVIDER = re.compile(r"[a-z][a-z0-9_:-]{0,62}")
 _EVENTS_KEPT = timedelta(days=90)
+_NO_LIST = "Supabase has no call that lists sessions: query auth.sessions in its database"
 
 
 class SupabaseAuthClient(LocalOrgAuthClient):
@@ -122,6 +135,11 @@ class SupabaseAuthClient(LocalOrgAuthClient):
     def config(self) -> SupabaseConfig:
         """The settings that the client was made with."""
         return self._config
+
+    @property
+    def email_client(self) -> EmailClient | None:
+        """What mails are sent with; ``None``: the project sends them."""
+        return self._email_client
 
     # Wiring
 
@@ -357,7 +375,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         Raises:
             InvalidCredentialsError: Email or password did not match.
             EmailNotConfirmedError: The password is right, the address not yet confirmed.
-            UserDisabledError: The account is disabled.
+            UserDisabledError: The account is disabled; Supabase says so whatever the password is.
             RateLimitedError: The project's limit.
         """
         names = profile_changes({"first_name": first_name, "last_name": last_name})
@@ -365,7 +383,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             address = normalize_email(email)
         except InvalidEmailError:
             raise InvalidCredentialsError from None
-        if not password:
+        if not 0 < len(password) <= _MAX_PASSWORD:
             raise InvalidCredentialsError
         body = {"email": address, "password": password}
         answer = self._api.public(
@@ -571,7 +589,8 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         """Mail another confirmation link; an address that needs none gets none.
 
         Args:
-            confirmation_url: As for :meth:`sign_up`.
+            confirmation_url: As for :meth:`sign_up`. A mail of the project's has no ``code`` here:
+                its template should link to the page with ``{{ .TokenHash }}``.
             **kwargs: Variables for the mail's template, where this library mails.
 
         Raises:
@@ -627,13 +646,14 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             self._sessions.note(session_id, user_id)
         elif known.ended or known.user_id != user_id:
             return None
-        return session_info(claims, session_id, known and known.org)
+        return session_info(claims, user_id, session_id, known and known.org)
 
     def refresh_token(self, refresh_token: str, *, request: AuthRequest | None = None) -> TokenPair:
         """Exchange a refresh token for a new pair; the old one is spent.
 
         Within the project's reuse interval the spent one is answered with the present pair; later
-        it is taken for stolen, and its session ends.
+        it is taken for stolen, and its session ends. A session that was ended here gets none, even
+        where the service missed its end.
 
         Raises:
             InvalidTokenError: The token is unknown, expired or spent, or its user disabled.
@@ -644,8 +664,10 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             answer = self._refreshed(refresh_token)
         except errors.ConflictError:
             answer = self._refreshed(refresh_token)
-        tokens = self._entered(answer).tokens
-        assert tokens is not None
+        tokens = token_pair(answer, self._clock())
+        if self._noted(tokens, self._user(answer.get("user"))).ended:
+            self._leave(tokens)
+            raise InvalidTokenError
         return tokens
 
     def set_active_org(
@@ -661,9 +683,9 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             refresh_token: The session's; it is spent by a refresh.
 
         Raises:
-            OrgMemberNotFoundError: The user is not a member of the organization. The refresh token
-                is spent; the project answers it once more with the present pair.
-            InvalidTokenError: The session has ended, or *refresh_token* is not its own.
+            OrgMemberNotFoundError: The user is not a member of the organization.
+            InvalidTokenError: The session is not known here or has ended, or *refresh_token* is not
+                its own, which is spent then all the same.
             NotImplementedError: *refresh_token* was left out.
         """
         if refresh_token is None:
@@ -671,17 +693,20 @@ class SupabaseAuthClient(LocalOrgAuthClient):
                 "Supabase makes no tokens for a session from its id: pass refresh_token="
             )
         key = as_id(session_id)
-        tokens = self.refresh_token(refresh_token)
-        claims = self._tokens.verify(tokens.access_token)
-        if key is None or claims is None or as_id(claims["session_id"]) != key:
+        known = None if key is None else self._sessions.find(key)
+        if key is None or known is None or known.ended:
             raise InvalidTokenError
-        user_id = self._known_id(claims["sub"])
+        if org_id is not None:
+            self._require_member(org_id, known.user_id)
+        tokens = self.refresh_token(refresh_token)
+        if session_of_token(tokens.access_token) != key:
+            raise InvalidTokenError
         with self._db.transaction():
-            org = None if org_id is None else self._hold_member(org_id, user_id)
-            if not self._sessions.set_org(key, user_id, org):
+            org = None if org_id is None else self._hold_member(org_id, known.user_id)
+            if not self._sessions.set_org(key, known.user_id, org):
                 raise InvalidTokenError
             self._events.record(
-                "active_org_changed", user_id=user_id, session_id=key, details={"org_id": org}
+                "active_org_changed", user_id=known.user_id, session_id=key, details={"org_id": org}
             )
         return tokens
 
@@ -693,9 +718,17 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         Raises:
             NotImplementedError: Always.
         """
-        raise NotImplementedError(
-            "Supabase has no call that lists sessions: query auth.sessions in its database"
-        )
+        raise NotImplementedError(_NO_LIST)
+
+    def list_sessions_by_cursor(
+        self, *, user_id: Id, limit: int = 10, after: str | None = None
+    ) -> CursorResult[SessionInfo]:
+        """Not offered: Supabase has no call that lists sessions.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError(_NO_LIST)
 
     def sign_out(self, session_id: Id) -> None:
         """End a session; one that has ended already is fine.
@@ -705,13 +738,16 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         its id.
 
         Raises:
+            InvalidTokenError: An access token was given that is no valid one: refresh it first, or
+                its session would live on.
             NotImplementedError: An id was given, and there is no legacy secret.
         """
         given = str(session_id)
-        if given.count(".") == 2:
+        if given.count(".") == 2 and len(given) > _LONGEST_ID:
             claims = self._tokens.verify(given)
-            if claims is not None:
-                self._end(claims["session_id"], claims["sub"], given)
+            if claims is None:
+                raise InvalidTokenError
+            self._end(claims["session_id"], claims["sub"], given)
             return
         if not self._tokens.can_mint:
             raise NotImplementedError(
@@ -730,8 +766,9 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         redeemed here: no mail is sent, but links that are out die, and ``last_sign_in_at`` moves.
 
         Raises:
-            NotImplementedError: There is no legacy secret, and the user's address is unconfirmed:
-                a link would confirm it.
+            NotImplementedError: There is no legacy secret, and a link will not do: the user is
+                disabled, or the address unconfirmed, and a link would confirm it. The sessions that
+                are known here have ended all the same.
         """
         key = as_id(user_id)
         if key is None:
@@ -744,13 +781,14 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             user = self.get_user(key)
         except UserNotFoundError:
             return
-        if user.is_active:  # a disabled user can neither refresh nor redeem a link
+        if user.last_sign_in_at is not None:
             self._sign_out_by_link(user)
 
     def purge(self) -> int:
-        """Remove old events and sessions that ended a week ago; return how many rows."""
+        """Remove old events, and what is known of old sessions; return how many rows."""
         now = self._clock()
-        removed = self._sessions.purge(now, _PAGE) + self._events.purge(now - _EVENTS_KEPT, _PAGE)
+        removed = self._sessions.purge(now, _PURGED)
+        removed += self._events.purge(now - _EVENTS_KEPT, _PURGED)
         return removed + (self._kv_client.purge() if self._kv_client is not None else 0)
 
     # What organizations ask for
@@ -762,6 +800,11 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         self._sessions.forget_org(org_id, user_id)
 
     # Steps
+
+    def _require_member(self, org_id: Id, user_id: str) -> None:
+        key = as_id(org_id)
+        if key is None or self._members.find(key, user_id) is None:
+            raise OrgMemberNotFoundError
 
     def _user(self, data: Any) -> UserInfo:
         return user_info(data if isinstance(data, Mapping) else {}, self._clock())
@@ -878,12 +921,21 @@ class SupabaseAuthClient(LocalOrgAuthClient):
 
     def _entered(self, answer: Mapping[str, Any]) -> AuthResult:
         """Return the tokens of an answer with their user, and note whose the session is."""
-        tokens = token_pair(answer, self._clock())
-        user = self._user(answer.get("user"))
-        session_id = session_of_token(tokens.access_token)
-        if session_id is not None:
-            self._sessions.note(session_id, user.id)
+        tokens, user = token_pair(answer, self._clock()), self._user(answer.get("user"))
+        self._noted(tokens, user)
         return AuthResult(user=user, tokens=tokens)
+
+    def _noted(self, tokens: TokenPair, user: UserInfo) -> KnownSession:
+        """Write down whose a session is; return what is known of it.
+
+        Raises:
+            AuthBackendError: The tokens name no session.
+        """
+        session_id = session_of_token(tokens.access_token)
+        if session_id is None:
+            raise AuthBackendError("Supabase answered with a token that names no session")
+        self._sessions.note(session_id, user.id)
+        return self._sessions.find(session_id) or KnownSession(user.id, ended=True, org=None)
 
     def _end(self, session_id: str, user_id: str, access_token: str) -> None:
         """End a session here, which holds even though the call fails, and at the service."""
@@ -905,10 +957,10 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             _log.warning("a session that nobody uses could not be ended at Supabase")
 
     def _sign_out_by_link(self, user: UserInfo) -> None:
-        if user.email_confirmed_at is None:
+        if user.email_confirmed_at is None or not user.is_active:
             raise NotImplementedError(
-                "Supabase ends the sessions of a user by a link, which would confirm the address: "
-                "set SupabaseConfig.jwt_secret"
+                "Supabase ends the sessions of a user by a link, which a disabled user cannot use "
+                "and which would confirm an address: set SupabaseConfig.jwt_secret"
             )
         body = {"type": "magiclink", "email": user.email}
         link = self._api.admin("POST", "/admin/generate_link", body, errors={}).json_object()

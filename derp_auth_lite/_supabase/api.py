@@ -14,6 +14,7 @@ from .errors import Table, translator
 __all__ = ["GoTrue"]
 
 _VERSION = {"X-Supabase-Api-Version": "2024-01-01"}
+_MAX_BYTES = 8 * 1024 * 1024  # a page of users, with what they say of themselves
 _RETRY = frozenset({429, 502, 503, 504, *range(520, 525), 530})
 
 
@@ -34,6 +35,7 @@ class GoTrue:
             name="Supabase",
             timeout=(min(5.0, timeout), min(10.0, timeout)),
             total_timeout=timeout,
+            max_bytes=_MAX_BYTES,
             retry_statuses=_RETRY,
             clock=clock,
         )

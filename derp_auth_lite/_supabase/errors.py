@@ -100,9 +100,22 @@ def _email_exists(refusal: Refusal) -> Exception:
     return EmailAlreadyExistsError(refusal.about)
 
 
+def _no_user_if_named(refusal: Refusal) -> Exception:
+    named = "uuid" in refusal.message.lower()
+    return UserNotFoundError() if named else _backend(refusal)
+
+
 def _backend(refusal: Refusal) -> Exception:
     shown = re.sub(r"[^\w.-]", "?", refusal.code)[:60]
     return AuthBackendError(f"Supabase refused the call: {shown}")
+
+
+def _unnamed(status: int) -> Exception:
+    if status == 401:
+        return AuthBackendError(
+            "Supabase does not know the API key: see anon_key and service_role_key"
+        )
+    return AuthBackendError(f"Supabase answered with status {status}")
 
 
 def _plain(kind: Callable[[], Exception]) -> Make:
@@ -125,8 +138,11 @@ PASSWORD: Table = {
     "email_not_confirmed": _plain(EmailNotConfirmedError),
     "user_banned": _plain(UserDisabledError),
 }
-OTP: Table = dict.fromkeys(("otp_disabled", "signup_disabled"), _plain(NoSuchLinkError))
-"""Of addresses without an account: whoever asks must not learn that (OWASP ASVS 5.0, 6.3.8)."""
+OTP: Table = dict.fromkeys(
+    ("otp_disabled", "signup_disabled", "over_email_send_rate_limit"), _plain(NoSuchLinkError)
+)
+"""The first two tell of an address that it has no account, the third that it has one: whoever asks
+must not learn that (OWASP ASVS 5.0, 6.3.8)."""
 
 RECOVER: Table = dict.fromkeys(
     ("over_email_send_rate_limit", "over_request_rate_limit"), _plain(NoSuchLinkError)
@@ -175,7 +191,7 @@ RESET: Table = {
 }
 USER: Table = {
     "user_not_found": _plain(UserNotFoundError),
-    "validation_failed": _plain(UserNotFoundError),
+    "validation_failed": _no_user_if_named,
     "email_exists": _email_exists,
     "user_already_exists": _email_exists,
     "23505": _email_exists,
@@ -206,15 +222,15 @@ def translator(table: Table, about: str = "") -> ErrorTranslator:
             return make(refusal)
         if status == 429 or refusal.code in _RATE_CODES:
             return RateLimitedError(_wait(refusal.message, headers))
-        return _backend(refusal)
+        return _backend(refusal) if refusal.code else _unnamed(status)
 
     return translate
 
 
 def _code(body: Mapping[str, Any], headers: Mapping[str, str]) -> str:
-    """Return the error code: of the header, then of each shape that a body can have."""
+    """Return the error code: of the header, then of each shape that a body can have; or ``""``."""
     candidates = (headers.get("x-sb-error-code"), *map(body.get, ("code", "error_code", "error")))
-    return next((code for code in candidates if code and isinstance(code, str)), "unknown")
+    return next((code for code in candidates if code and isinstance(code, str)), "")
 
 
 def _message(body: Mapping[str, Any]) -> str:

@@ -119,7 +119,7 @@ def token_pair(data: Mapping[str, Any], now: datetime) -> TokenPair:
 
 
 def session_info(
-    claims: Mapping[str, Any], session_id: str, org: tuple[str, str] | None
+    claims: Mapping[str, Any], user_id: str, session_id: str, org: tuple[str, str] | None
 ) -> SessionInfo:
     """Return the session of verified claims.
 
@@ -129,7 +129,7 @@ def session_info(
     role = _text(_object(claims.get("app_metadata")).get("role"))
     begun = claims.get("iat")
     return SessionInfo(
-        user_id=claims["sub"],
+        user_id=user_id,
         session_id=session_id,
         role=role or DEFAULT_ROLE,
         expires_at=_moment(claims["exp"]),

@@ -11,10 +11,14 @@ from .._statements import Bind, Statement
 from .._tables import OrgMember, RemoteSession
 from ..orm import DatabaseEngine
 
-__all__ = ["KEPT", "KnownSession", "RemoteSessions"]
+__all__ = ["FORGOTTEN", "KEPT", "KnownSession", "RemoteSessions"]
 
 KEPT = timedelta(days=8)
 """How long an ended session is remembered: no access token of the service lives longer."""
+
+FORGOTTEN = timedelta(days=90)
+"""After what time a living session without an organization is forgotten: its next request, if there
+is one, makes it known again."""
 
 
 def _check() -> Any:
@@ -89,7 +93,16 @@ _PURGE = Statement(
         RemoteSession.delete()
         .where(
             RemoteSession.id.in_(
-                _OLD.select(_OLD.id).where(_OLD.ended_at < Bind("before")).limit(Bind("limit"))
+                _OLD.select(_OLD.id)
+                .where(
+                    (_OLD.ended_at < Bind("ended_before"))
+                    | (
+                        _OLD.ended_at.is_null()
+                        & _OLD.org_id.is_null()
+                        & (_OLD.created_at < Bind("created_before"))
+                    )
+                )
+                .limit(Bind("limit"))
             )
         )
         .returning(RemoteSession.id)
@@ -144,5 +157,7 @@ class RemoteSessions:
             self._engine.execute(_FORGET_ORG_OF, org_id=org_id, user_id=user_id)
 
     def purge(self, now: datetime, limit: int) -> int:
-        """Remove at most *limit* sessions that ended long ago; return how many."""
-        return self._engine.execute(_PURGE, before=now - KEPT, limit=limit)
+        """Forget *limit* sessions at most that ended or were new long ago; return how many."""
+        return self._engine.execute(
+            _PURGE, ended_before=now - KEPT, created_before=now - FORGOTTEN, limit=limit
+        )

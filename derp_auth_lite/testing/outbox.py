@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..email import SentMail
 from ..native_client import NativeAuthClient
+from ..supabase_client import SupabaseAuthClient
 
 __all__ = ["Outbox"]
 
@@ -15,7 +16,7 @@ class Outbox:
     ``token``, ``text`` and ``html``.
     """
 
-    def __init__(self, auth: NativeAuthClient) -> None:
+    def __init__(self, auth: NativeAuthClient | SupabaseAuthClient) -> None:
         self._auth = auth
         self._seen = 0
 

@@ -168,8 +168,17 @@ class FakeSupabase(FakeService):
         self._refusals.append(Refuse(status, code, message, **more))
 
     @property
+    def autoconfirm(self) -> bool:
+        """Whether addresses are taken for proved at sign-up; clients learn it in ten minutes."""
+        return self._project.autoconfirm
+
+    @autoconfirm.setter
+    def autoconfirm(self, value: bool) -> None:
+        self._project.autoconfirm = value
+
+    @property
     def disable_signup(self) -> bool:
-        """Whether new users are refused; clients learn it within ten minutes."""
+        """Whether new users are refused; clients learn it in ten minutes."""
         return self._project.disable_signup
 
     @disable_signup.setter
