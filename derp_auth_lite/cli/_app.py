@@ -15,6 +15,7 @@ from .orgs import orgs
 from .outbox import outbox
 from .records import doctor, events, explain
 from .sessions import sessions
+from .transfer import export, import_
 from .users import users
 
 __all__ = ["main", "root"]
@@ -95,6 +96,8 @@ for command in (
     explain,
     purge,
     migrate,
+    export,
+    import_,
 ):
     root.add_command(command)
 
