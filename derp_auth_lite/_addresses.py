@@ -12,6 +12,13 @@ __all__ = ["mask_email", "normalize_email"]
 _MAX_CHARACTERS = 254  # RFC 5321, section 4.5.3.1.3, without the angle brackets
 _INTERNAL = frozenset({"localhost", "local", "test"})
 _PUBLIC_SUFFIX = ".example"
+# What nearly all addresses look like. The validator, fifty times slower, finds nothing to change in
+# such a one, nor to refuse: but for names of special use, which RFC 6761 and its like set aside.
+_PLAIN = re.compile(
+    r"(?=.{1,64}@)[a-z0-9_+-]+(\.[a-z0-9_+-]+)*"
+    r"@([a-z0-9](?!.--)([a-z0-9-]{0,30}[a-z0-9])?\.)+"
+    r"(?!(alt|arpa|invalid|local|localhost|onion|test)$)[a-z]{2,9}"
+).fullmatch
 _SHAPE = re.compile(r"([a-z0-9])[^@]*@([a-z0-9])[^@]*?(\.[a-z]{2,24})?", re.IGNORECASE | re.DOTALL)
 
 
@@ -32,6 +39,8 @@ def normalize_email(address: object) -> str:
     """
     if not isinstance(address, str) or len(address) > _MAX_CHARACTERS:
         raise InvalidEmailError
+    if _PLAIN(address) is not None:
+        return address
     stored = _validated(address).lower()
     if not address.isascii() and not _stays_foreign(address, stored):
         raise InvalidEmailError

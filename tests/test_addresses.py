@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from derp_auth_lite._addresses import mask_email, normalize_email
+from derp_auth_lite._addresses import _PLAIN, _validated, mask_email, normalize_email
 from derp_auth_lite.exceptions import InvalidEmailError
 
 LABELS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True).filter(
@@ -220,3 +220,28 @@ class TestMask:
         assert shown.isascii()
         assert shown.isprintable()
         assert len(shown.replace("***", "").partition(".")[0]) <= 3
+
+
+LABEL = st.text("ab0-", min_size=1, max_size=6).filter(lambda text: text.strip("-") == text)
+LOCAL = st.text("az09_+-", min_size=1, max_size=12)
+
+
+@given(
+    st.builds(
+        lambda local, domain, top: f"{'.'.join(local)}@{'.'.join(domain)}.{top}",
+        st.lists(LOCAL, min_size=1, max_size=3),
+        st.lists(LABEL.filter(lambda text: text[2:4] != "--"), min_size=1, max_size=3),
+        st.sampled_from(["de", "com", "example", "museum", "locals", "attest"]),
+    )
+)
+def test_in_a_plain_address_the_validator_finds_nothing_to_change(address):
+    assert _PLAIN(address) is not None
+    assert _validated(address) == normalize_email(address) == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["a@b.invalid", "a@b.onion", "a@1.0.in-addr.arpa", "a@xn--a.com", "a@ab--c.com", "a..b@c.de"],
+)
+def test_what_only_looks_plain_is_asked_of_the_validator(address):
+    assert _PLAIN(address) is None

@@ -351,13 +351,17 @@ class TestPurging:
         assert auth.purge() == 0
         assert session_of(auth, tokens) is not None
 
-    def test_a_sign_in_clears_a_few_and_authenticating_none(self, auth, ada, clock):
+    def test_one_sign_in_of_sixteen_clears_what_is_over_and_authenticating_nothing(
+        self, auth, ada, clock
+    ):
         for _ in range(14):
             auth.sign_in_with_password(EMAIL, PASSWORD)
         clock.advance(days=8)
         auth.authenticate(Request(ada.tokens.access_token))
         auth.sign_in_with_password(EMAIL, PASSWORD)
-        assert auth.purge() == 5
+        assert auth._sessions.purge(1) == 1
+        auth.sign_in_with_password(EMAIL, PASSWORD)
+        assert auth.purge() == 0
 
 
 class TestTheApplicationsTransaction:

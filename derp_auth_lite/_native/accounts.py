@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import functools
 import secrets
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Any
 import peewee
 
 from .._local.profiles import DEFAULT_ROLE
+from .._pages import FROM_NEWEST
 from .._records import PUBLIC_USER_COLUMNS, USER_COLUMNS, UserRecord, new_id, user_info
 from .._statements import Bind, Statement
 from .._tables import Identity, User
@@ -21,6 +23,18 @@ from ..orm import Conflict, DatabaseEngine
 __all__ = ["Accounts", "new_stamp"]
 
 _NEVER = 2**31 - 1
+
+
+def _page(columns: tuple[Any, ...]) -> Any:
+    position = peewee.Tuple(User.created_at, User.id)
+    return (
+        User.select(*columns)
+        .where(position < peewee.Tuple(Bind("after_time"), Bind("after_id")))
+        .order_by(User.created_at.desc(), User.id.desc())
+        .limit(Bind("limit"))
+        .offset(Bind("offset"))
+    )
+
 
 _BY_ID = Statement(lambda: User.select(*USER_COLUMNS).where(User.id == Bind("id")), repeatable=True)
 _INFO = Statement(
@@ -37,19 +51,8 @@ _HOLD_UNCHANGED = Statement(
     lock=True,
 )
 _COUNT = Statement(lambda: User.select(peewee.fn.COUNT(User.id)), repeatable=True)
-_LIST = Statement(
-    lambda: (
-        User.select(*USER_COLUMNS)
-        .where(
-            peewee.Tuple(User.created_at, User.id)
-            < peewee.Tuple(Bind("after_time"), Bind("after_id"))
-        )
-        .order_by(User.created_at.desc(), User.id.desc())
-        .limit(Bind("limit"))
-        .offset(Bind("offset"))
-    ),
-    repeatable=True,
-)
+_LIST = Statement(lambda: _page(USER_COLUMNS), repeatable=True)
+_INFOS = Statement(lambda: _page(PUBLIC_USER_COLUMNS), repeatable=True)
 _INSERT = Statement(
     lambda: (
         User.insert({column: Bind(column.name) for column in USER_COLUMNS})
@@ -173,6 +176,14 @@ class Accounts:
             _LIST, limit=limit, offset=offset, after_time=after[0], after_id=after[1]
         )
         return [UserRecord._make(row) for row in rows]
+
+    def infos(self, *, limit: int, offset: int = 0) -> builtins.list[UserInfo]:
+        """Return the public records of users, newest first."""
+        after_time, after_id = FROM_NEWEST
+        rows = self._engine.fetch(
+            _INFOS, limit=limit, offset=offset, after_time=after_time, after_id=after_id
+        )
+        return [user_info(row) for row in rows]
 
     def count(self) -> int:
         """Return how many users there are."""

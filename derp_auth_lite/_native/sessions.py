@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,7 +26,8 @@ that of Supabase Auth's reuse interval.
 
 _SKEW = timedelta(seconds=1)
 _TOUCH_STEP = timedelta(minutes=1)
-_PURGE_STEP = 10
+_PURGE_STEP = 160
+_PURGE_EVERY = 16  # sign-ins: a statement costs as much for many rows as for none
 _ALL = 2**31 - 1
 
 
@@ -218,9 +220,10 @@ class Sessions:
         self._engine = engine
         self._lifetime = lifetime
         self._idle = idle
+        self._opened = itertools.count()
 
     def open(self, user_id: str, user_role: str, caller: Caller = UNKNOWN) -> SessionRecord:
-        """Begin a session of an active user, and clear a few that are over."""
+        """Begin a session of an active user; now and then clear some that are over."""
         now = self._engine.now
         session = SessionRecord(
             id=new_id(),
@@ -239,7 +242,8 @@ class Sessions:
         )
         with self._engine.transaction():
             self._engine.fetch(_INSERT, now=now, **session._asdict())
-            self.purge(_PURGE_STEP)
+            if next(self._opened) % _PURGE_EVERY == 0:
+                self.purge(_PURGE_STEP)
         return session
 
     def check(self, session_id: str) -> SessionRecord | None:

@@ -36,7 +36,8 @@ UNKNOWN_RANGE = "unknown"
 """The range of all whose network address is not known."""
 
 _UNKNOWN_FACTOR = 10
-_FAMILIAR_SECONDS = 30 * 24 * 3600.0
+_DAY = 24 * 3600.0
+_FAMILIAR_SECONDS = 30 * _DAY
 _LONGEST_ADDRESS = 320
 _BURST, _HOURLY = "mail_by_address_burst", "mail_by_address"
 
@@ -129,7 +130,7 @@ class Throttle:
         try:
             self._kv.delete_many([pair, account])
             if attempt.range != UNKNOWN_RANGE:
-                self._kv.set(self._key("familiar", attempt.pair), b"1", ttl=_FAMILIAR_SECONDS)
+                self._make_familiar(self._key("familiar", attempt.pair))
         except AuthBackendError:  # what was done is done: counts that stand are only stricter
             _log.warning("the limits of an account could not be cleared")
 
@@ -196,6 +197,12 @@ class Throttle:
         if attempt.range == UNKNOWN_RANGE or not self._is_on("sign_in_by_pair"):
             return False
         return self._kv.exists(self._key("familiar", attempt.pair))
+
+    def _make_familiar(self, key: bytes) -> None:
+        """Note that an account was entered from a range; once a day is enough."""
+        left = self._kv.ttl(key)
+        if left is None or not _FAMILIAR_SECONDS - _DAY < left <= _FAMILIAR_SECONDS:
+            self._kv.set(key, b"1", ttl=_FAMILIAR_SECONDS)
 
     def _count(
         self,
