@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -136,24 +136,18 @@ def _opened(
         return
     if "://" in source:
         raise Failure("Only --from derp reads a database; export the accounts to a file", USAGE)
+    if source == "-":
+        if system != "native":
+            raise Failure("The files of other systems cannot be read from stdin", USAGE)
+        yield read_lines(sys.stdin.buffer), None, lambda: 0
+        return
     try:
-        stream = sys.stdin.buffer if source == "-" else Path(source).open("rb")  # noqa: SIM115
+        stream = Path(source).open("rb")  # noqa: SIM115  closed by the block below
     except OSError as error:
         raise Failure(f"{source} cannot be read: {error.strerror}", USAGE) from error
     with stream:
-        seekable = stream.seekable()
-        if system != "native" and not seekable:
-            raise Failure("The files of other systems cannot be read from stdin", USAGE)
         records = read_lines(stream) if system == "native" else read_source(system, stream, options)
-        size = os.fstat(stream.fileno()).st_size if seekable else None
-        yield records, size, lambda: _position(stream)
-
-
-def _position(stream: BinaryIO) -> int:
-    try:
-        return stream.tell()
-    except (OSError, ValueError):  # a pipe
-        return 0
+        yield records, os.fstat(stream.fileno()).st_size, stream.tell
 
 
 def _show(report: Report, options: Options, dry_run: bool) -> None:

@@ -69,7 +69,9 @@ def csv_rows(stream: BinaryIO) -> Iterator[tuple[str, dict[str, Any]]]:
             if None in row or None in row.values():
                 raise TransferError(f"{place}: another number of fields than headings")
             yield place, {name: value or None for name, value in row.items()}
-    except (csv.Error, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise TransferError("the file is no UTF-8 text") from error
+    except csv.Error as error:
         raise TransferError(f"line {reader.line_num + 1}: this is no CSV") from error
 
 

@@ -1,0 +1,166 @@
+"""``export`` and ``import`` as commands: what they print, write and refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from derp_auth_lite.cli._app import root
+from derp_auth_lite.cli.transfer import _progress
+
+from .support import PASSWORD, SECRET, MovableClock, native_client
+from .test_transfer import file_of, user
+from .test_transfer_sources import DERP, DJANGO, NO_MAIL, check_derp
+
+ADA = "ada@example.com"
+CHECKOUT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DERP_AUTH_LITE_SECRET", raising=False)
+
+
+def run(database, *arguments, ends=0, stdin=None):
+    command = ["--database", database, *arguments]
+    outcome = CliRunner().invoke(root, command, input=stdin, catch_exceptions=False)
+    assert outcome.exit_code == ends, outcome.output
+    assert "Traceback" not in outcome.output
+    return outcome
+
+
+def test_accounts_move_to_postgresql_without_a_secret_and_sign_in_there(tmp_path, postgres_url):
+    with native_client(tmp_path / "app.db", MovableClock()) as auth:
+        ada = auth.sign_up(email=ADA, password=PASSWORD).user
+        auth.create_org(name="Engines", slug="engines", creator_id=ada.id)
+    assert run("app.db", "export", "a.jsonl").stdout == "3 records in a.jsonl\n"
+    if os.name == "posix":
+        assert stat.S_IMODE(Path("a.jsonl").stat().st_mode) == 0o600
+    dry = run(postgres_url, "import", "a.jsonl", "--dry-run").stdout
+    assert dry.startswith("Nothing was changed.")
+    assert "user     1 new\norg      1 new\nmember   1 new\n" in dry
+    assert run(postgres_url, "import", "a.jsonl").stdout == dry.partition("\n")[2]
+    with native_client(postgres_url, MovableClock()) as auth:
+        assert auth.sign_in_with_password(ADA, PASSWORD).user.id == ada.id
+    assert run(postgres_url, "export", "-").stdout.count("\n") == 5
+
+
+def test_a_file_that_is_there_is_replaced_when_the_answer_is_yes():
+    run("app.db", "init")
+    Path("a.jsonl").write_text("dear")
+    run("app.db", "export", "a.jsonl", stdin="n\n", ends=1)
+    assert Path("a.jsonl").read_text() == "dear"
+    run("app.db", "export", "a.jsonl", stdin="y\n")
+    run("app.db", "export", "a.jsonl", "--yes")
+    assert run("app.db", "import", "a.jsonl").stdout == "no records\n"
+
+
+def test_a_folder_that_is_not_there_is_one_line():
+    run("app.db", "init")
+    assert "cannot be written" in run("app.db", "export", "none/a.jsonl", ends=4).stderr
+    assert "cannot be read" in run("app.db", "import", "none.jsonl", ends=2).stderr
+
+
+def test_a_pipe_leads_from_one_database_into_another():
+    run("one.db", "init")
+    run("two.db", "init")
+    run("one.db", "import", "-", stdin=file_of(user(1)))
+    piped = run("one.db", "export", "-").stdout
+    assert "1 new" in run("two.db", "import", "-", stdin=piped.encode()).stdout
+
+
+def test_a_file_that_is_wrong_is_one_line_that_names_the_place():
+    run("app.db", "init")
+    Path("a.jsonl").write_bytes(file_of(user(1), user(2, role=7)))
+    refused = run("app.db", "import", "a.jsonl", ends=1)
+    assert refused.stderr == "Error: line 3: role must be str, not int\n"
+    assert "no records" in run("app.db", "import", "-", stdin=file_of()).stdout
+
+
+def test_differences_are_shown_and_decided_on():
+    run("app.db", "init")
+    run("app.db", "import", "-", stdin=file_of(user(1)))
+    changed = file_of(user(1, first_name="Eve"))
+    assert "1 records differ" in run("app.db", "import", "-", stdin=changed, ends=1).stderr
+    shown = run("app.db", "import", "-", "--dry-run", stdin=changed).stdout
+    assert "user     1 changed\ndiffers: line 2: user user1@example.com: first_name\n" in shown
+    kept = run("app.db", "import", "-", "--existing", "keep", stdin=changed).stdout
+    assert "1 kept" in kept
+    updated = run("app.db", "import", "-", "--existing", "update", stdin=changed).stdout
+    assert "1 changed" in updated
+
+
+def test_a_dump_of_django_is_taken_and_who_has_no_address_is_named():
+    run("app.db", "init")
+    Path("dump.json").write_text(json.dumps([*DJANGO, NO_MAIL]))
+    run("app.db", "import", "dump.json", "--from", "django", ends=1)
+    shown = run("app.db", "import", "dump.json", "--from", "django", "--skip-unusable").stdout
+    assert "user     2 new" in shown
+    assert "left out, without a usable address: 1 (record 4)" in shown
+
+
+def test_derp_is_read_from_its_database_or_a_dump(tmp_path, auth, database, new_postgres_url):
+    import psycopg
+
+    from .test_transfer_sources import _make_tables
+
+    with psycopg.connect(new_postgres_url) as connection:
+        _make_tables(connection.execute, "%s")
+    assert "2 new" in run(database, "import", new_postgres_url, "--from", "derp").stdout
+    check_derp(auth)
+    Path("derp.json").write_text(json.dumps(DERP))
+    differing = run(database, "import", "derp.json", "--from", "derp", "--dry-run").stdout
+    assert "password_hash" in differing, "the sign-in above has renewed it"
+
+
+def test_only_derp_is_read_from_a_database():
+    run("app.db", "init")
+    run("app.db", "import", "postgresql://x/y", "--from", "django", ends=2)
+
+
+def test_an_old_database_gets_its_tables_first(tmp_path):
+    Path("empty.db").touch()
+    assert "1 new" in run("empty.db", "import", "-", stdin=file_of(user(1))).stdout
+    with native_client("empty.db", MovableClock()) as auth:
+        assert auth.sign_in_with_password("user1@example.com", PASSWORD)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no pseudo-terminals")
+def test_a_terminal_sees_how_far_it_is_after_a_second():
+    import pty
+
+    code = (
+        "import time\nfrom derp_auth_lite.cli.transfer import _progress\n"
+        "with _progress('Importing', 10) as moved:\n"
+        "    moved(1); time.sleep(1.2); moved(5); time.sleep(0.3); moved(6)\n"
+    )
+    main, terminal = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "TERM": "xterm", "COLUMNS": "80"}
+    subprocess.run([sys.executable, "-c", code], stderr=terminal, env=environment, check=True)
+    os.close(terminal)
+    shown = os.read(main, 65536).decode()
+    os.close(main)
+    assert "Importing" in shown
+    assert "50%" in shown
+
+
+def test_elsewhere_nothing_is_shown(capsys):
+    with _progress("Importing", 10) as moved:
+        moved(1)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_secret_of_a_server_is_needed_for_what_signs_alone(postgres_url, monkeypatch):
+    run(postgres_url, "migrate")
+    run(postgres_url, "export", "-")
+    run(postgres_url, "users", "list", ends=2)
+    monkeypatch.setenv("DERP_AUTH_LITE_SECRET", SECRET)
+    run(postgres_url, "users", "list")
