@@ -107,6 +107,12 @@ def test_a_dump_of_django_is_taken_and_who_has_no_address_is_named():
     assert "left out, without a usable address: 1 (record 4)" in shown
 
 
+def test_a_table_of_a_flask_application_is_taken_as_csv():
+    run("app.db", "init")
+    Path("users.csv").write_text("id,email,password\n1,ada@example.com,\n2,b@example.com,\n")
+    assert "2 new" in run("app.db", "import", "users.csv", "--from", "flask").stdout
+
+
 def test_derp_is_read_from_its_database_or_a_dump(tmp_path, auth, database, new_postgres_url):
     import psycopg
 

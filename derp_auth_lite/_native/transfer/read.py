@@ -73,6 +73,8 @@ def csv_rows(stream: BinaryIO) -> Iterator[tuple[str, dict[str, Any]]]:
         raise TransferError("the file is no UTF-8 text") from error
     except csv.Error as error:
         raise TransferError(f"line {reader.line_num + 1}: this is no CSV") from error
+    finally:
+        text.detach()  # the stream is the caller's to close
 
 
 def whole_json(stream: BinaryIO) -> Any:
