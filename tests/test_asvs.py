@@ -142,6 +142,7 @@ SHOWN_BY = {
         "test_jwt::test_nbf_is_held_to_the_second",
     ],
     "9.2.2": [
+        "test_asvs_rows::test_9_2_2_a_token_of_one_kind_is_refused_as_any_other",
         "test_mail_flows::test_a_token_of_one_kind_is_refused_by_every_other_call",
         "test_one_time::test_a_token_of_one_kind_is_refused_as_any_other",
     ],

@@ -155,6 +155,35 @@ def test_7_2_3_what_stands_for_a_session_is_unique_and_has_256_bits_that_nobody_
     assert not refused(auth.refresh_token, tokens[0])
 
 
+KINDS = ["access token", "refresh token", "session cookie", "mailed link", "OAuth state"]
+
+
+@pytest.mark.parametrize("asked", KINDS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_9_2_2_a_token_of_one_kind_is_refused_as_any_other(make_auth, kind, asked):
+    auth = make_auth()
+    tokens = auth.sign_up(email=EMAIL, password=PASSWORD).tokens
+    auth.request_password_recovery(email=EMAIL, recovery_url=URL)
+    auth.deliver_mail()
+    state, binding = auth._flows.begin("corp", redirect_uri=None, user_id=None)
+    made = {
+        "access token": tokens.access_token,
+        "refresh token": tokens.refresh_token,
+        "session cookie": auth.issue_session_cookie(tokens),
+        "mailed link": auth._email_client.sent[-1].token,
+        "OAuth state": state,
+    }
+    about = {"provider": "corp", "binding": binding, "bound": True, "user_id": None}
+    taken = {
+        "access token": lambda token: auth.authenticate(Request(token)),
+        "refresh token": auth.refresh_token,
+        "session cookie": auth.authenticate_cookie,
+        "mailed link": lambda token: auth.reset_password(token, OTHER),
+        "OAuth state": lambda token: auth._flows.end(token, **about),
+    }
+    assert refused(taken[asked], made[kind]) == (kind != asked)
+
+
 def test_10_1_1_no_token_of_a_provider_is_kept_anywhere(make_auth, database, clock, tmp_path):
     client = {"client_id": "app", "client_secret": "the secret of a client"}
     told = []

@@ -6,7 +6,20 @@ table, which stands at the end of the run: fault, backend, rounds, violations, w
 
 from __future__ import annotations
 
+import dataclasses
 import os
+
+from derp_auth_lite.config import ThrottleConfig
+
+NOBODY = 65534
+"""The user that owns nothing: rights bind everybody but root."""
+
+PLENTY = {
+    limit.name: (10**6, 3600)
+    for limit in dataclasses.fields(ThrottleConfig)
+    if limit.name != "failures_in_a_row"
+}
+"""Limits that count and never close."""
 
 FULL = os.environ.get("DERP_AUTH_LITE_TEST_FAULTS") == "full"
 

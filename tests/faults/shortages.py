@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import resource
 import socket
 import sys
 import threading
@@ -25,10 +24,12 @@ from derp_auth_lite.exceptions import AuthError
 from derp_auth_lite.kv.disk import DiskKV
 
 from ..support import MovableClock, native_client
-from . import invariants, scenarios
+from . import NOBODY, PLENTY, invariants, scenarios
+
+with contextlib.suppress(ImportError):  # Windows has no such limits
+    import resource
 
 PAGE = 4096
-NOBODY = 65534
 FEW = [
     scenarios.SignUp,
     scenarios.SignIn,
@@ -36,11 +37,6 @@ FEW = [
     scenarios.ResetPassword,
     scenarios.CreateOrg,
 ]
-PLENTY = {
-    limit.name: (10**6, 3600)
-    for limit in dataclasses.fields(ThrottleConfig)
-    if limit.name != "failures_in_a_row"
-}
 
 Degree = contextlib.AbstractContextManager[None]
 Degrees = Callable[[Any, Path], Iterable[Degree]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 
 import pytest
@@ -10,15 +9,9 @@ import pytest
 from derp_auth_lite.config import ThrottleConfig
 from derp_auth_lite.exceptions import AuthError
 
-from . import invariants
+from . import PLENTY, invariants
 from .injection import Faults
 from .scenarios import ALL, URL, SignUp
-
-PLENTY = {
-    limit.name: (10**6, 3600)
-    for limit in dataclasses.fields(ThrottleConfig)
-    if limit.name != "failures_in_a_row"
-}
 
 
 @pytest.fixture

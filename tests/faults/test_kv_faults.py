@@ -22,9 +22,8 @@ from derp_auth_lite.kv.memory import MemoryKV
 from derp_auth_lite.kv.redis import RedisKV
 
 from ..support import PASSWORD, MovableClock, native_client
-from . import invariants, rounds
+from . import NOBODY, invariants, rounds
 from .scenarios import NEW_PASSWORD
-from .shortages import NOBODY
 
 LIMITS = ThrottleConfig(
     sign_in_by_pair=(10**6, 900), sign_in_by_account=(10**6, 900), mail_by_range=(10**6, 900)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -10,7 +11,9 @@ from datetime import timedelta
 import pytest
 
 from derp_auth_lite._native.one_time import Claim
-from derp_auth_lite.exceptions import InvalidTokenError, LastOwnerError
+from derp_auth_lite._native.throttle import Attempt
+from derp_auth_lite.config import ThrottleConfig
+from derp_auth_lite.exceptions import InvalidCredentialsError, InvalidTokenError, LastOwnerError
 from derp_auth_lite.kv.disk import DiskKV
 from derp_auth_lite.kv.redis import RedisKV
 from derp_auth_lite.orm import DatabaseEngine
@@ -19,10 +22,11 @@ from .. import processes
 from ..processes import EIGHT, together
 from ..support import PASSWORD, MovableClock, Request, native_client
 from ..test_orgs_races import fight, org_of, people
-from . import backend_of, invariants, rounds
+from . import PLENTY, backend_of, invariants, rounds
 
 PAIRS = EIGHT // 2
 LONGEST = 3600.0
+GUESSED, NETWORK = "ada@example.com", "192.0.2.1"
 POOL = 5  # 16 processes with as many connections each are within PostgreSQL's usual hundred
 
 
@@ -117,9 +121,9 @@ def redeem(database, kv_place, tokens, number):
         return bytes(won), worst
 
 
-def redeemer(database, kv_place):
+def redeemer(database, kv_place, **settings):
     kv = RedisKV(kv_place) if "://" in kv_place else DiskKV(kv_place, clock=MovableClock())
-    return native_client(database, MovableClock(), kv=kv)
+    return native_client(database, MovableClock(), kv=kv, **settings)
 
 
 def test_a_one_time_token_is_redeemed_by_one_of_all_who_try_at_once(
@@ -155,6 +159,51 @@ def test_a_one_time_token_is_redeemed_by_one_of_all_who_try_at_once(
         report(name, backend_of(database), count, max(worst for _, worst in results), wrong)
         assert sum(wins) == count
         invariants.check(auth)
+
+
+# Counts of a throttle
+
+
+def guess(database, kv_place, times):
+    """Guess a password; return how often a count was lower than a moment before."""
+    fell, last = 0, {}
+    with redeemer(database, kv_place, throttle=ThrottleConfig(**PLENTY)) as auth:
+        account = auth._throttle.address_hash(GUESSED)
+        attempt = Attempt(account, NETWORK)
+        keys = {
+            "sign_in_by_pair": attempt.pair,
+            "sign_in_by_account": account,
+            "sign_in_by_range": NETWORK,
+        }
+        together()
+        for _ in range(times):
+            with contextlib.suppress(InvalidCredentialsError):
+                auth.sign_in_with_password(GUESSED, "a wrong password", ip_address=NETWORK)
+            for name, key in keys.items():
+                count = int(auth._kv_client.get(auth._throttle._key(name, key)) or 0)
+                fell += count < last.get(name, 0)
+                last[name] = count
+    return fell, last
+
+
+@pytest.mark.parametrize("store", ["disk", "redis"])
+def test_a_throttles_count_never_falls_and_none_is_lost(
+    auth, database, tmp_path, redis_url, crew, store, report
+):
+    each = rounds(10, 500)
+    place = redis_url if store == "redis" else str(tmp_path / "kv")
+    with RedisKV(redis_url) as kv:
+        kv.delete_many(list(kv.scan(prefix=b"derp:auth:throttle")))
+    user = auth.create_user(email=GUESSED, password=PASSWORD, confirmed=True)
+    results = crew.run(guess, [(database, place, each)] * EIGHT, seconds=LONGEST)
+    total = each * EIGHT
+    wrong = ["a count fell"] * sum(fell for fell, _ in results)
+    for name in results[0][1]:
+        highest = max(last[name] for _, last in results)
+        wrong += [] if highest == total else [f"{name} is {highest} of {total}"]
+    failed = auth._accounts.by_id(user.id).failed_sign_ins
+    wrong += [] if failed == total else [f"{failed} of {total} failures in the user's row"]
+    report("throttle counts", f"{backend_of(database)}, {store}", total, None, wrong)
 
 
 # Refresh against sign-out
