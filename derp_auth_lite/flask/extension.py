@@ -20,6 +20,7 @@ from ..native_client import NativeAuthClient
 from ._answers import json_error, status_for, wants_json
 from ._csrf import SAFE_METHODS, comes_from_elsewhere
 from ._refusals import OtherSiteError
+from .commands import add_commands
 from .decorators import refuse
 from .settings import FlaskAuthSettings
 from .state import EXTENSION, AuthState, current_session, current_user, state
@@ -63,6 +64,7 @@ class FlaskAuth:
         app.extensions[EXTENSION] = AuthState(client, settings)
         app.before_request(_refuse_other_sites)
         app.context_processor(_variables)
+        add_commands(app)
         app.register_error_handler(AuthBackendError, _show_failure)
         app.register_error_handler(AuthNotConnectedError, _show_failure)
         app.register_error_handler(RateLimitedError, _show_failure)
