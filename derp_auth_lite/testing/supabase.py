@@ -158,7 +158,7 @@ class FakeSupabase(FakeService):
         """Sign with a new key from now on; the old one is published no more."""
         self._signer.rotate()
 
-    def sign(self, user_id: str, session_id: str | None, **claims: Any) -> str:
+    def sign(self, user_id: str, session_id: str | None, /, **claims: Any) -> str:
         """Return an access token that says what it is told to; a claim that is None is left out."""
         full = {**self._project.claims(self._project.users[user_id], session_id), **claims}
         return self._signer.sign({name: said for name, said in full.items() if said is not None})
