@@ -16,6 +16,8 @@ class Row:
     ours: float
     against: str
     theirs: float
+    target: float | None = None
+    """The ratio is to be no more than this."""
 
     @property
     def ratio(self) -> float:
@@ -40,9 +42,18 @@ def medians(
 
 def table(rows: list[Row]) -> str:
     """Return the rows as a table to read."""
-    lines = [f"{'operation':<52}{'µs':>9}  {'against':<44}{'µs':>9}{'ratio':>8}"]
-    lines += [
-        f"{row.operation:<52}{row.ours:>9.1f}  {row.against:<44}{row.theirs:>9.1f}{row.ratio:>8.2f}"
-        for row in rows
+    lines = [
+        f"{'operation':<44}{'µs':>9}  {'against':<38}{'µs':>9}{'ratio':>8}{'target':>9}",
+        *(
+            f"{row.operation:<44}{row.ours:>9.1f}  {row.against:<38}{row.theirs:>9.1f}"
+            f"{row.ratio:>8.2f}{_target(row):>9}"
+            for row in rows
+        ),
     ]
-    return "\n".join(lines)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _target(row: Row) -> str:
+    if row.target is None:
+        return ""
+    return f"{row.target:.2f}{'' if row.ratio <= row.target else ' !'}"

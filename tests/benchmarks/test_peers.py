@@ -1,0 +1,132 @@
+"""This library and its peers in turns: on one PostgreSQL, and on SQLite files of the same mode."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+import psycopg
+import pytest
+
+from derp_auth_lite._clock import utc_now
+from derp_auth_lite.config import ThrottleConfig
+from derp_auth_lite.kv.disk import DiskKV
+
+from ..servers import postgres
+from ..support import PASSWORD, Request, native_client
+from . import peer
+from .interleaved import Row
+from .results import report
+
+EMAIL = "user7@example.com"
+MODES = {"NORMAL": 1, "FULL": 2}
+
+
+@pytest.fixture(scope="module")
+def interpreter():
+    return peer.environment()
+
+
+def with_accounts(auth):
+    """Give a client thirty accounts, as many as each peer has."""
+    for number in range(30):
+        auth.create_user(email=f"user{number}@example.com", password=PASSWORD)
+    return auth
+
+
+@pytest.fixture
+def one_core():
+    """Stay on one core, server included: else a message's way decides, not the work."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    yield
+    os.sched_setaffinity(0, cores)
+
+
+@pytest.fixture
+def server(one_core):
+    """A PostgreSQL that keeps what it acknowledges, unlike that of the other tests."""
+    with postgres.running_postgres() as url:
+        if postgres.VARIABLE not in os.environ:
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute("ALTER SYSTEM RESET ALL")
+                connection.execute("SELECT pg_reload_conf()")
+        yield url
+
+
+def test_postgresql_against_the_async_original(server, interpreter, tmp_path):
+    """Limits and events are on here; the original has neither."""
+    with contextlib.ExitStack() as stack:
+        ours, theirs = (stack.enter_context(postgres.new_database(server)) for _ in range(2))
+        kv = DiskKV(tmp_path / "kv", clock=utc_now)
+        auth = native_client(ours, utc_now, kv=kv, throttle=ThrottleConfig())
+        calls = acts(with_accounts(stack.enter_context(auth)))
+        original = stack.enter_context(peer.running(interpreter, "derp_original", theirs))
+        rows = []
+        for name, (title, call, target) in calls.items():
+            cost = peer.medians_of(
+                {"ours": peer.timer(call), "theirs": original.timer(name)}, rounds=25, calls=20
+            )
+            rows.append(Row(title, cost["ours"], "the async original", cost["theirs"], target))
+    report("PostgreSQL, against the async original, on one core", rows)
+
+
+def acts(auth):
+    """Return what is timed: name → title, call and target."""
+    result = auth.sign_in_with_password(EMAIL, PASSWORD)
+    user_id, tokens = result.user.id, [result.tokens.refresh_token]
+    org = auth.create_org(name="x", slug="x", creator_id=user_id)
+    other = auth.sign_in_with_password(EMAIL, PASSWORD).tokens
+    session_id = auth.authenticate(Request(other.access_token)).session_id
+
+    def refresh():
+        tokens[0] = auth.refresh_token(tokens[0]).refresh_token
+
+    return {
+        "sign_in": (
+            "sign_in_with_password",
+            lambda: auth.sign_in_with_password(EMAIL, PASSWORD, ip_address="192.0.2.1"),
+            0.40,
+        ),
+        "refresh": ("refresh_token", refresh, 0.35),
+        "set_active_org": (
+            "set_active_org",
+            lambda: auth.set_active_org(session_id=session_id, org_id=org.id),
+            0.35,
+        ),
+        "get_user": ("get_user", lambda: auth.get_user(user_id), 0.25),
+        "list_users": ("list_users(limit=10)", lambda: auth.list_users(limit=10), 0.25),
+    }
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_signing_in_on_sqlite_against_others(mode, interpreter, tmp_path):
+    """Limits and events are on here; hashes cost the same on all sides."""
+    peers = {
+        "Django": "django_accounts",
+        "fastapi-users": "fastapi_users_accounts",
+        "Flask-Security": "flask_security_accounts",
+    }
+    kv = DiskKV(tmp_path / "kv", clock=utc_now)
+    auth = native_client(tmp_path / "auth.db", utc_now, kv=kv, throttle=ThrottleConfig())
+    with auth, contextlib.ExitStack() as stack:
+        with_accounts(auth)
+        auth._db.database.connection().execute(f"PRAGMA synchronous = {MODES[mode]}")
+        timers = {
+            "ours": peer.timer(
+                lambda: auth.sign_in_with_password(EMAIL, PASSWORD, ip_address="192.0.2.1")
+            )
+        }
+        for title, file in peers.items():
+            started = peer.running(interpreter, file, str(tmp_path), str(MODES[mode]))
+            timers[title] = stack.enter_context(started).timer("sign_in")
+        cost = peer.medians_of(timers, rounds=25, calls=15)
+    # With FULL the disk decides: each sign-in waits for it once, whoever made it.
+    target = 0.30 if mode == "NORMAL" else None
+    report(
+        f"Signing in on SQLite, synchronous {mode}",
+        [Row("sign_in_with_password", cost["ours"], name, cost[name], target) for name in peers],
+    )
