@@ -29,8 +29,12 @@ _TABLE = """
 """
 
 
-def create_app(folder: str | Path) -> Flask:
-    """Return the application; its files are made in *folder*."""
+def create_app(folder: str | Path, **options: Any) -> Flask:
+    """Return the application; its files are made in *folder*.
+
+    Args:
+        **options: Further settings of ``open_auth``.
+    """
     place = Path(folder)
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     app = Flask("derp_auth_lite.flask", static_folder=None)
@@ -38,7 +42,11 @@ def create_app(folder: str | Path) -> Flask:
     app.config["AUTH_SITE_NAME"] = "Notes"
     app.config["AUTH_API"] = True
     app.config["AUTH_EMAIL"] = EmailClient.to_folder(place / "mail", site_name="Notes")
-    app.config["AUTH_OPTIONS"] = {"enable_confirmation": True, "enable_magic_link": True}
+    app.config["AUTH_OPTIONS"] = {
+        "enable_confirmation": True,
+        "enable_magic_link": True,
+        **options,
+    }
     auth = FlaskAuth(app)
     notes = _Notes(place / "notes.db")
 

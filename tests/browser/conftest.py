@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -57,9 +58,15 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """The notes application on a free port of this machine."""
-    app = create_app(tmp_path / "demo")
+    with served(create_app(tmp_path / "demo")) as site:
+        yield site
+
+
+@contextlib.contextmanager
+def served(app: Any, port: int = 0) -> Iterator[Site]:
+    """Serve the application, on a free port unless one is named."""
     app.debug = True
-    server = make_server("127.0.0.1", 0, app, threaded=True)
+    server = make_server("127.0.0.1", port, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield Site(app, f"http://127.0.0.1:{server.server_port}")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 from importlib import resources
 from pathlib import Path
 
 import pytest
 
+from derp_auth_lite.flask.demo import create_app
+from derp_auth_lite.testing import FakeOAuth
+
 from ..support import PASSWORD
-from .conftest import sign_in
+from .conftest import served, sign_in
 
 SIZES = {"phone": {"width": 375, "height": 740}, "desktop": {"width": 1180, "height": 820}}
 AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
@@ -62,6 +66,29 @@ def test_every_page_is_whole_and_accessible(site, new_page, pictures, size, sche
     for name, path in INSIDE.items():
         look.at(name, path)
     look.after("password-wrong", "/auth/account/password", {"Current": "x", "New": PASSWORD + "1"})
+    assert look.wrong == []
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_provider_signs_in_and_its_buttons_are_accessible(size, new_page, pictures, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    back = f"http://127.0.0.1:{port}/auth/with/acme/back"
+    with (
+        FakeOAuth(name="acme", redirect_uri=back) as acme,
+        served(create_app(tmp_path / "demo", oidc=[acme.config]), port) as site,
+    ):
+        page = new_page(viewport=SIZES[size])
+        look = Look(page, site, pictures / f"{size}-provider")
+        look.at("sign-up", "/auth/sign-up")
+        look.at("sign-in", "/auth/sign-in")
+        page.get_by_role("link", name="Continue with Acme").click()
+        page.wait_for_url(f"{site.url}/")
+        look.at("account", "/auth/account")
+        page.get_by_role("button", name="Remove acme").click()
+        page.get_by_text("That way to sign in is removed.").wait_for()
+        page.get_by_role("button", name="Link acme").click()
+        page.get_by_text("You can sign in that way from now on.").wait_for()
     assert look.wrong == []
 
 
