@@ -23,17 +23,20 @@ from typing import Any
 import peewee
 
 from ._clock import Clock, utc_now
+from ._databases import dialect_of, is_lost_when_closed, open_database
 from ._failures import Conflict, failures, translated
 from ._fields import JSONField, UTCDateTimeField, as_utc
-from ._sqlite import SQLite, is_busy, patiently
+from ._sqlite import is_busy, patiently
 from ._statements import POSTGRESQL, SQLITE, Statement
-from .exceptions import AuthNotConnectedError, ConfigError
+from .exceptions import AuthNotConnectedError
 
 __all__ = ["Conflict", "DatabaseEngine", "JSONField", "UTCDateTimeField", "as_utc"]
 
 _log = logging.getLogger(__name__)
 
 _PATIENCE = 5.0
+_TRIES = (False, False, False, True)
+"""Connections on which nothing was done yet: a server that stops cuts several of a pool."""
 
 
 class DatabaseEngine:
@@ -57,9 +60,11 @@ class DatabaseEngine:
         self.clock = clock
         self.owned = not isinstance(database, peewee.Database)
         # Peewee is not typed.
-        self.database: Any = _open(database, pool_size) if self.owned else database
-        self.dialect = _dialect(self.database)
-        self._stays_open = self.dialect == SQLITE and (self.owned or _in_memory(self.database))
+        self.database: Any = open_database(database, pool_size) if self.owned else database
+        self.dialect = dialect_of(self.database)
+        self._stays_open = self.dialect == SQLITE and (
+            self.owned or is_lost_when_closed(self.database)
+        )
         self._local = threading.local()
         self._connected = False
         self._busy: set[int] = set()
@@ -231,14 +236,14 @@ class DatabaseEngine:
         self, sql: str, parameters: list[Any], repeatable: bool
     ) -> list[tuple[Any, ...]]:
         """Run a statement on a connection that is taken and given back for it."""
-        with self._connection():
-            try:
-                return self._run(sql, parameters)
-            except failures():
-                if not repeatable or self.dialect == SQLITE or not self._lost():
-                    raise
-        with self._connection():
-            return self._run(sql, parameters)
+        for is_last in _TRIES if repeatable and self.dialect == POSTGRESQL else (True,):
+            with self._connection():
+                try:
+                    return self._run(sql, parameters)
+                except failures():
+                    if is_last or not self._lost():
+                        raise
+        raise AssertionError("the last try returns or raises")
 
     def _begin(self) -> Any:
         """Enter Peewee's transaction, or a savepoint inside the application's."""
@@ -254,15 +259,16 @@ class DatabaseEngine:
 
         if self.dialect == SQLITE:
             return patiently(enter)
-        try:
-            return enter()
-        except failures():
-            if not self.owned or not self._lost():
-                raise
-        # The server hung up between check-out and BEGIN: nothing was done, so begin elsewhere.
-        self.database.close()
-        self.database.connect()
-        return enter()
+        for is_last in _TRIES if self.owned else (True,):
+            try:
+                return enter()
+            except failures():
+                if is_last or not self._lost():
+                    raise
+            # The server hung up between check-out and BEGIN: nothing was done, so begin elsewhere.
+            self.database.close()
+            self.database.connect()
+        raise AssertionError("the last try returns or raises")
 
     def _undo_begin(self) -> None:
         """Leave no transaction open whose beginning was cut off, by Ctrl-C say.
@@ -370,36 +376,6 @@ class _Transaction(contextlib.AbstractContextManager[None]):
             _log.warning("roll-back failed: %s", type(failure).__name__)
         finally:
             self._engine._busy.discard(get_ident())
-
-
-def _open(database: str | Path | peewee.Database, pool_size: int) -> peewee.Database:
-    text = os.fspath(database)
-    if text.startswith(("postgres://", "postgresql://")):
-        from ._postgres import Postgres  # the driver is an extra and costs 100 ms
-
-        return Postgres(text, pool_size=pool_size)
-    if text.startswith("sqlite:///"):
-        text = text.removeprefix("sqlite:///") or ":memory:"
-    elif "://" in text:
-        raise ConfigError(
-            f"database URLs begin with sqlite:/// or postgresql://, not {text.split('://')[0]!r}"
-        )
-    return SQLite(text)
-
-
-def _in_memory(database: Any) -> bool:
-    """Tell whether closing a SQLite database would lose it."""
-    return str(database.database) in ("", ":memory:") or "mode=memory" in str(database.database)
-
-
-def _dialect(database: peewee.Database) -> str:
-    if isinstance(database, peewee.SqliteDatabase):
-        return SQLITE
-    if isinstance(database, peewee.PostgresqlDatabase):
-        return POSTGRESQL
-    raise ConfigError(
-        f"{type(database).__name__} is not supported: use SqliteDatabase or PostgresqlDatabase"
-    )
 
 
 _engines: weakref.WeakSet[DatabaseEngine] = weakref.WeakSet()

@@ -426,6 +426,37 @@ def test_an_idle_connection_that_the_server_closed_is_not_noticed_by_the_caller(
     engine.disconnect()
 
 
+def test_connections_that_die_between_check_out_and_use_are_not_noticed_by_the_caller(
+    postgres_url, clock, monkeypatch
+):
+    engine = DatabaseEngine(postgres_url, clock=clock)
+    engine.connect()
+    migrate(engine)
+    barrier = threading.Barrier(3)
+
+    def hold():
+        with engine.connection():
+            barrier.wait()
+
+    def fill_the_pool_and_cut_it():
+        threads = [threading.Thread(target=hold) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        terminate_all(postgres_url)
+
+    # Whether one has died is asked a moment too early.
+    monkeypatch.setattr(engine.database, "_is_closed", lambda _: False)
+    fill_the_pool_and_cut_it()
+    assert names(engine) == []
+    fill_the_pool_and_cut_it()
+    with engine.transaction():
+        add(engine, 1)
+    assert names(engine) == ["n1"]
+    engine.disconnect()
+
+
 def test_a_connection_terminated_in_a_transaction_fails_once_and_the_next_call_works(
     postgres_url, clock
 ):
