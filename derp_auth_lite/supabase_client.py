@@ -633,6 +633,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
 
         Raises:
             AuthBackendError: The database is down, or the project's keys cannot be had.
+            ConfigError: The project signs with its legacy secret, and ``jwt_secret`` is empty.
         """
         token = bearer_token(request)
         claims = None if token is None else self._tokens.verify(token)

@@ -141,6 +141,7 @@ TELLS_NOTHING = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_whatever_fails_is_a_failure_of_the_backend(auth, project, deed, fault):
     auth.somebody = join(auth).user.id
+    auth._api.http._retries = 0  # they take time, and are another test's
     if deed == "delete_user":
         project.disturb(path=auth.somebody)  # whether there is one, is answered
     project.disturb(**FAULTS[fault], times=5)

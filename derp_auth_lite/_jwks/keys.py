@@ -83,6 +83,14 @@ class JWKS:
         known = _find(self._remembered.get(), kid, alg)
         return known if known is not None else _find(self._remembered.newer(), kid, alg)
 
+    def is_empty(self) -> bool:
+        """Tell whether the set has no key that could be used.
+
+        Raises:
+            AuthBackendError: The set cannot be fetched.
+        """
+        return not self._remembered.get()
+
     def _fetch(self) -> Mapping[tuple[str | None, str], list[Any]]:
         """Fetch the set: (kid, algorithm) -> keys."""
         entries = self._http.request("GET", self._url).json_object().get("keys")

@@ -8,7 +8,7 @@ from typing import Any
 from .._clock import Clock
 from .._http import HTTPClient
 from .._jwks import JWKS, verify_jwt
-from ..exceptions import InvalidTokenError
+from ..exceptions import ConfigError, InvalidTokenError
 
 __all__ = ["SupabaseTokens"]
 
@@ -41,16 +41,25 @@ class SupabaseTokens:
         return bool(self._secret)
 
     def key(self, kid: str | None, alg: str) -> Any | None:
-        """Return the key for a token's header, or ``None``."""
-        if alg == "HS256":
-            return self._secret or None
-        return self._keys.key(kid, alg)
+        """Return the key for a token's header, or ``None``.
+
+        Raises:
+            AuthBackendError: The published keys cannot be had.
+            ConfigError: The project publishes none, and there is no secret: no token of its own
+                could be verified, and everybody would be signed out.
+        """
+        if alg != "HS256":
+            return self._keys.key(kid, alg)
+        if not self._secret and self._keys.is_empty():
+            raise ConfigError("The project signs with its legacy secret: set jwt_secret")
+        return self._secret or None
 
     def verify(self, token: str) -> dict[str, Any] | None:
         """Return the claims of a valid token, else ``None``.
 
         Raises:
             AuthBackendError: The keys cannot be had.
+            ConfigError: There is no key to be had.
         """
         try:
             return verify_jwt(

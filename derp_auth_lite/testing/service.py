@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import http.server
 import json
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -160,6 +161,11 @@ class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 64
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Pass over a client that hangs up, which is what faults are about."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
 def _handler(owner: FakeService) -> type[http.server.BaseHTTPRequestHandler]:
