@@ -35,7 +35,9 @@ ADD = Statement(
         }
     ).returning(Organization.id)
 )
-NAMES = Statement(lambda: Organization.select(Organization.name).order_by(Organization.name))
+NAMES = Statement(
+    lambda: Organization.select(Organization.name).order_by(Organization.name), repeatable=True
+)
 ROW = Statement(
     lambda: Organization.select(Organization.metadata, Organization.created_at).where(
         Organization.slug == Bind("slug")
