@@ -242,7 +242,7 @@ def test_a_user_with_next_to_nothing_is_one(auth, project):
 
 @with_settings(autoconfirm=False)
 def test_a_made_up_user_is_an_address_that_is_taken(auth, project):
-    """Without autoconfirm the service hides that an account exists; here it is told, as natively."""
+    """Without autoconfirm the service hides that an account exists; here it is told."""
     join(auth)
     project.follow(project.last_mail())
     with pytest.raises(EmailAlreadyExistsError):

@@ -63,7 +63,8 @@ class AdminRoutes:
 
     def _list(self, call: Call) -> Reply:
         try:
-            page, size = int(call.query.get("page", "1")), int(call.query.get("per_page", "50"))
+            page = int(call.query.get("page") or 1)
+            size = int(call.query.get("per_page") or 50)
         except ValueError:
             raise Refuse(400, "validation_failed", "Bad Pagination Parameters") from None
         users = [*self._project.users.values()][::-1]

@@ -108,9 +108,9 @@ class PublicRoutes:
 
     def _verify(self, call: Call) -> Reply:
         body, project = call.body, self._project
-        if set(body) == {"type", "token_hash"}:
+        if "token_hash" in body and not {"email", "phone", "redirect_to"} & body.keys():
             token = body["token_hash"]
-        elif {"type", "token", "email"} <= set(body):
+        elif {"type", "token", "email"} <= body.keys():
             token = project.token_of_code(body["email"], body["token"])
         else:
             message = "Only the token_hash and type should be provided"
