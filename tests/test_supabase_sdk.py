@@ -68,8 +68,8 @@ DIFFERENCES = {
     "version": "ours leaves the version out, since just the older shape tells of a taken address",
     "more": "ours looks whether there is a user, or uses the link that it made",
 }
-# Everywhere the SDK sends an empty captcha_token, which this library asks nobody for, and the key as
-# a bearer token, which new keys are not. Both are left out of the comparison.
+# Everywhere the SDK sends an empty captcha_token, which this library asks nobody for, and the key
+# as a bearer token, which new keys are not. Both are left out of the comparison.
 
 
 def token_of(w):
