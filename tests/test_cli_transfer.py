@@ -42,6 +42,8 @@ def test_accounts_move_to_postgresql_without_a_secret_and_sign_in_there(tmp_path
         ada = auth.sign_up(email=ADA, password=PASSWORD).user
         auth.create_org(name="Engines", slug="engines", creator_id=ada.id)
     assert run("app.db", "export", "a.jsonl").stdout == "3 records in a.jsonl\n"
+    with native_client(tmp_path / "app.db", MovableClock()) as auth:
+        assert auth.list_events_by_cursor().data[0].action == "accounts_exported"
     if os.name == "posix":
         assert stat.S_IMODE(Path("a.jsonl").stat().st_mode) == 0o600
     dry = run(postgres_url, "import", "a.jsonl", "--dry-run").stdout
@@ -49,6 +51,9 @@ def test_accounts_move_to_postgresql_without_a_secret_and_sign_in_there(tmp_path
     assert "user     1 new\norg      1 new\nmember   1 new\n" in dry
     assert run(postgres_url, "import", "a.jsonl").stdout == dry.partition("\n")[2]
     with native_client(postgres_url, MovableClock()) as auth:
+        event = auth.list_events_by_cursor().data[0]
+        assert event.action == "accounts_imported"
+        assert event.details["new"] == {"user": 1, "org": 1, "member": 1}
         assert auth.sign_in_with_password(ADA, PASSWORD).user.id == ada.id
     assert run(postgres_url, "export", "-").stdout.count("\n") == 5
 

@@ -37,8 +37,8 @@ BY_NAME = {
 }
 OF_ONE = {"_native.sessions._BEYOND": {"keep": 3}, "_local.outbox._HURRY": {"now": FAR}}
 """A name means something else here, or all rows would match."""
-WHOLE = re.compile(r"\bCOUNT\(")
-"""Counting all rows reads all of them, or a whole index."""
+WHOLE = re.compile(r"\bCOUNT\(|\bNOT EXISTS\(")
+"""Counting all rows, or asking after an import whether all have something, reads all of them."""
 
 
 def statements():

@@ -19,6 +19,7 @@ from ._operator import NamedAccounts
 
 if TYPE_CHECKING:
     from .._native.transfer import Options, Report
+    from ..orm import DatabaseEngine
 
 __all__ = ["export", "import_"]
 
@@ -46,15 +47,19 @@ def export(accounts: NamedAccounts, file: Path, yes: bool) -> None:
     with accounts.engine() as engine:
         if str(file) == "-":
             sys.stdout.writelines(export_lines(engine))
+            _note_export(engine)
             return
         if file.exists():
             confirmed(f"Replace {file}?", yes)
         with _progress("Exporting", count_rows(engine)) as moved, _written_whole(file) as write:
-            number = 0
-            for number, line in enumerate(export_lines(engine)):
+            # The header and the last line are no records.
+            records = -2
+            for line in export_lines(engine):
                 write(line.encode())
-                moved(number)
-    click.echo(f"{max(number - 1, 0)} records in {file}")
+                records += 1
+                moved(records)
+        _note_export(engine, records)
+    click.echo(f"{records} record{'s' * (records != 1)} in {file}")
 
 
 @click.command("import", cls=Command)
@@ -148,6 +153,14 @@ def _opened(
     with stream:
         records = read_lines(stream) if system == "native" else read_source(system, stream, options)
         yield records, os.fstat(stream.fileno()).st_size, stream.tell
+
+
+def _note_export(engine: DatabaseEngine, records: int | None = None) -> None:
+    """Put on record that hashes left the database, where that can be written to."""
+    from .._local.events import Events
+
+    with contextlib.suppress(AuthBackendError):
+        Events(engine).record("accounts_exported", details={"records": records})
 
 
 def _show(report: Report, options: Options, dry_run: bool) -> None:

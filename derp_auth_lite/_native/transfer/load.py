@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import peewee
 
+from ..._local.events import Events
 from ..._local.org_fields import OWNER
 from ..._statements import Bind, Statement
 from ..._tables import Organization, OrgMember, Session, User
@@ -42,6 +43,10 @@ class Report:
     unchanged: dict[str, int] = field(default_factory=dict)
     kept: dict[str, int] = field(default_factory=dict)
     differences: list[str] = field(default_factory=list)
+
+    def numbers(self) -> dict[str, dict[str, int]]:
+        """Return the numbers alone."""
+        return {name: getattr(self, name) for name in ("new", "changed", "unchanged", "kept")}
 
     def count(self, state: str, kind: Kind, number: int = 1) -> None:
         """Add to one of the numbers."""
@@ -82,6 +87,7 @@ def load(
         with engine.transaction():
             loading.all(records, progress)
             loading.end(dry_run)
+            Events(engine).record("accounts_imported", details=loading.report.numbers())
     except _TakeBackError:
         pass
     except Conflict as error:
