@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import uuid
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ import pytest
 from derp_auth_lite.base import BaseAuthClient
 from derp_auth_lite.native_client import NativeAuthClient
 from derp_auth_lite.supabase_client import SupabaseAuthClient
+from derp_auth_lite.testing import FakeSupabase
 from derp_auth_lite.testing.workos import FakeWorkOS
 from derp_auth_lite.workos_client import WorkOSAuthClient
 
+from . import supabase_support
 from .support import MovableClock
 from .workos_support import connected
 
@@ -63,6 +66,38 @@ GAPS = {
         "pass refresh_token=",
     ),
 }
+
+
+SUPABASE_GAPS = {
+    "get_oauth_provider": (lambda auth: auth.get_oauth_provider("google"), "authorization_url"),
+    "list_sessions": (lambda auth: auth.list_sessions(), "query auth.sessions"),
+    "list_sessions_by_cursor": (
+        lambda auth: auth.list_sessions_by_cursor(user_id="x"),
+        "query auth.sessions",
+    ),
+    "list_users_by_cursor": (lambda auth: auth.list_users_by_cursor(), "limit and offset"),
+    "set_active_org": (
+        lambda auth: auth.set_active_org(session_id="s", org_id=None),
+        "pass refresh_token=",
+    ),
+    "sign_out": (lambda auth: auth.sign_out(str(uuid.uuid4())), "set SupabaseConfig.jwt_secret"),
+    "sign_out_all": (
+        lambda auth: auth._sign_out_by_link(auth.create_user(email="ada@example.com")),
+        "set SupabaseConfig.jwt_secret",
+    ),
+}
+
+
+def test_what_supabase_does_not_offer_says_what_to_do_instead():
+    lacking = {row[0] for row in ROWS if row[2] != "yes"}
+    assert lacking == set(SUPABASE_GAPS)
+    with (
+        FakeSupabase(clock=MovableClock(), legacy_secret=False) as project,
+        supabase_support.connected(project.config, project.clock) as auth,
+    ):
+        for call, advice in SUPABASE_GAPS.values():
+            with pytest.raises(NotImplementedError, match=advice):
+                call(auth)
 
 
 def test_what_workos_does_not_offer_says_what_to_do_instead():
