@@ -127,6 +127,32 @@ class TestFixtures:
         """)
         outcome.assert_outcomes(passed=5)
 
+    @pytest.mark.parametrize("service", ["fake_supabase", "fake_workos"])
+    def test_a_hosted_service_is_at_hand(self, run, service):
+        outcome = run(
+            f"""
+            import pytest
+            from derp_auth_lite import open_auth
+            from derp_auth_lite.testing import Request
+            from derp_auth_lite.testing.contract import BackendContract
+
+            class TestPart(BackendContract):
+                @pytest.fixture
+                def auth(self, {service}, auth_clock):
+                    config = {service}.config
+                    with open_auth(":memory:", config=config, clock=auth_clock) as client:
+                        yield client
+
+                def test_it(self, auth):
+                    tokens = self.join(auth).tokens
+                    request = Request({{"Authorization": "Bearer " + tokens.access_token}})
+                    assert auth.authenticate(request).user_id == auth.list_users()[0].id
+        """,
+            "-k",
+            "test_it or signed_up or refresh_token_gets",
+        )
+        outcome.assert_outcomes(passed=3, deselected=outcome.parseoutcomes()["deselected"])
+
     def test_they_work_in_parallel_processes(self, run):
         pytest.importorskip("xdist")
         test = """
