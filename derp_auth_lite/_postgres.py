@@ -99,7 +99,11 @@ def _read_cheaply(connection: Any) -> None:
     from psycopg.types.string import TextLoader
 
     connection.adapters.register_loader("uuid", TextLoader)
-    set_json_loads(lambda data: {} if data == b"{}" else json.loads(data), connection)
+    set_json_loads(_json_of, connection)
+
+
+def _json_of(text: bytes) -> Any:
+    return {} if text == b"{}" else json.loads(text)
 
 
 def _is_pooler(connection: Any) -> bool:

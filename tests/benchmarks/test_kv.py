@@ -25,6 +25,7 @@ def test_disk_kv_against_a_plain_table(tmp_path):
             "PRAGMA journal_mode = wal",
             "PRAGMA synchronous = 1",
             "CREATE TABLE kv (key BLOB PRIMARY KEY, value BLOB, ends REAL) WITHOUT ROWID",
+            "CREATE INDEX kv_ends ON kv (ends)",  # to find what is over
         ):
             table.execute(statement)
 
