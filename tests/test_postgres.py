@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
+from derp_auth_lite._migrations import _LOCK
 from derp_auth_lite.exceptions import AuthBackendError, ConfigError
 from derp_auth_lite.orm import DatabaseEngine
 
@@ -107,6 +108,14 @@ def test_a_process_that_hangs_in_a_transaction_loses_it_and_its_locks(impatient,
             other.execute("SELECT 1 FROM auth_users FOR UPDATE")
         impatient._accounts.hold(user.id)
     assert impatient.sign_in_with_password("ada@example.com", PASSWORD).tokens
+
+
+def test_an_upgrade_waits_for_another_longer_than_a_statement_may_take(new_postgres_url, clock):
+    with psycopg.connect(new_postgres_url) as other:
+        other.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        threading.Timer(0.6, other.rollback).start()
+        with native_client(with_options(new_postgres_url, statement_timeout=0.2), clock) as auth:
+            assert auth.count_users() == 0
 
 
 def test_an_acknowledged_write_is_read_by_every_thread_at_once(postgres_url, clock):

@@ -85,5 +85,7 @@ def _upgrade_lock(engine: DatabaseEngine) -> Iterator[None]:
             database.pragma("foreign_keys", enforced)
     else:
         with engine.transaction():
+            # Neither another's upgrade nor an index of a large table keeps to a statement's limit.
+            database.execute_sql("SET LOCAL statement_timeout = 0")
             database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
             yield
