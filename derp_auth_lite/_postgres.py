@@ -102,8 +102,8 @@ def _read_cheaply(connection: Any) -> None:
     set_json_loads(_json_of, connection)
 
 
-def _json_of(text: bytes) -> Any:
-    return {} if text == b"{}" else json.loads(text)
+def _json_of(text: str | bytes) -> Any:
+    return {} if text in {"{}", b"{}"} else json.loads(text)
 
 
 def _is_pooler(connection: Any) -> bool:
