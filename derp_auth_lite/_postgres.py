@@ -103,7 +103,7 @@ def _read_cheaply(connection: Any) -> None:
 
 
 def _json_of(text: str | bytes) -> Any:
-    return {} if text in {"{}", b"{}"} else json.loads(text)
+    return {} if text == b"{}" else json.loads(text)
 
 
 def _is_pooler(connection: Any) -> bool:
