@@ -75,6 +75,16 @@ def test_the_cookie_is_secure_but_for_a_browser_on_this_machine(
     assert "Domain" not in cookie
 
 
+def test_what_a_view_says_of_caches_stays_beside_ours(app, client):
+    @app.get("/greeting")
+    def greeting():
+        language = {"Vary": "Accept-Language"}
+        return ("nobody" if not current_user else current_user.email), language
+
+    vary = client.get("/greeting").headers.getlist("Vary")
+    assert vary == ["Accept-Language, Cookie"]
+
+
 @pytest.mark.parametrize(
     ("base_url", "name", "status"),
     [
