@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import time
 import uuid
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -394,12 +396,28 @@ class TestKeys:
         assert self.rotate() == 1
         assert Path("app.db.key").read_text() == before
 
-    def test_two_rotations_at_once_lose_no_key(self):
-        open_auth("app.db").disconnect()
+    def start(self):
         command = [sys.executable, "-m", "derp_auth_lite", "--database", "app.db"]
         command += ["keys", "rotate", "--yes"]
         environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-        running = [subprocess.Popen(command, env=environment, stdout=-3) for _ in range(3)]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+
+    def test_one_rotation_waits_for_another(self):
+        open_auth("app.db").disconnect()
+        before = Path("app.db.key").read_text()
+        with closing(sqlite3.connect("app.db", isolation_level=None)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            with self.start() as process:
+                with pytest.raises(subprocess.TimeoutExpired):
+                    process.wait(1.5)
+                assert Path("app.db.key").read_text() == before
+                database.execute("ROLLBACK")
+                assert process.wait(60) == 0
+        assert Path("app.db.key").read_text() != before
+
+    def test_many_rotations_at_once_lose_no_key(self):
+        open_auth("app.db").disconnect()
+        running = [self.start() for _ in range(3)]
         assert [process.wait(60) for process in running] == [0, 0, 0]
         assert len(Path("app.db.key").read_text().split()) == 4
 

@@ -380,7 +380,7 @@ WRONG = {
     "an array": b"[]",
     "a newer version": file_of().replace(b'"version": 1', b'"version": 2'),
     "no end": file_of(user(1)).rpartition(b'{"type": "end"')[0],
-    "a lost line": b"".join(file_of(user(1), user(2)).splitlines(True)[::2]),
+    "a lost line": file_of(user(1), user(2)).replace(json.dumps(user(1)).encode() + b"\n", b""),
     "more after the end": file_of(user(1)) + b"{}\n",
     "an unknown kind": file_of().replace(b'"end"', b'"session"'),
     "a list for a record": file_of(user(1)).replace(b'{"type": "user"', b'[{"type": "user"'),
