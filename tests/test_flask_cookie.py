@@ -116,6 +116,7 @@ def test_only_the_cookie_that_no_other_host_can_set_is_believed(
         ("auth-form=y; auth=x", "x"),
         ("xauth=y; a=auth=x", None),
         ("AUTH=x", None),
+        ("\xa0auth=y; \x85auth=y; \x1fauth=y; \tauth=x", "x"),
         ("auth", None),
         ("", None),
         (";;=;", None),

@@ -237,11 +237,13 @@ class AuthState:
 def cookie_in(header: str, name: str) -> str | None:
     """Return the first cookie of this name, whose value is one that needs no decoding.
 
-    Werkzeug decodes all that a browser has for the site, which takes longer than a query does.
+    Werkzeug decodes all that a browser has for the site, which takes longer than a query does. Only
+    blanks and tabs are passed over: a browser keeps the prefix ``__Host-`` from other hosts, but
+    not a name that begins with another kind of space (U+00A0) and would become that here.
     """
     begin = f"{name}="
     for part in header.split(";"):
-        pair = part.strip()
+        pair = part.strip(" \t")
         if pair.startswith(begin):
             return pair[len(begin) :]
     return None
