@@ -45,8 +45,11 @@ HashProfile = Literal["rfc9106_low_memory", "owasp_minimum", "cheapest"]
 _SALT_BYTES = 16
 _HASH_BYTES = 32
 _MAX_MEMORY_KIB = 2 * 1024 * 1024
+_MAX_WORK_KIB = 2 * _MAX_MEMORY_KIB
+"""Memory times passes: twice the first recommended option of RFC 9106, some seconds."""
+
 _HASH = re.compile(
-    r"\$argon2(?:id|i|d)\$v=19\$m=([0-9]{1,7}),t=[0-9]{1,2},p=[0-9]{1,2}"
+    r"\$argon2(?:id|i|d)\$v=19\$m=([0-9]{1,7}),t=([0-9]{1,2}),p=[0-9]{1,2}"
     r"\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{16,86}"
 )
 
@@ -199,7 +202,10 @@ def is_known_hash(hashed: str) -> bool:
 def _is_plausible(hashed: str) -> bool:
     """Tell whether *hashed* has the form of an Argon2 hash, at a cost within reason."""
     match = _HASH.fullmatch(hashed)
-    return match is not None and int(match[1]) <= _MAX_MEMORY_KIB
+    if match is None:
+        return False
+    memory, passes = int(match[1]), int(match[2])
+    return memory <= _MAX_MEMORY_KIB and memory * passes <= _MAX_WORK_KIB
 
 
 def _random_base64(length: int) -> str:
