@@ -473,8 +473,10 @@ def test_a_sign_in_at_a_provider_ends_once_and_where_it_was_begun(auth, project)
         with pytest.raises(InvalidCredentialsError):
             auth.sign_in_with_oauth(provider, back.code, state=state)
     assert auth.sign_in_with_oauth("google", back.code, state=STATE)
+    project.calls.clear()
     with pytest.raises(InvalidCredentialsError):
         auth.sign_in_with_oauth("google", back.code, state=STATE)
+    assert project.calls == []
 
 
 def test_a_code_of_another_sign_in_is_refused(auth, project):

@@ -197,6 +197,15 @@ def test_a_lost_answer_to_a_refresh_is_had_by_asking_again(auth, project):
     )
 
 
+def test_a_page_of_users_may_be_long_but_not_endless(auth, project):
+    for number in range(20):
+        auth.create_user(email=f"user{number}@example.com", metadata={"text": "x" * 60_000})
+    assert len(auth.list_users()) == 20
+    project.disturb(200, {"users": [], "more": "x" * 9_000_000})
+    with pytest.raises(AuthBackendError, match="more than"):
+        auth.list_users()
+
+
 def test_two_refreshes_that_meet_are_one_call_more(auth, project):
     tokens = join(auth).tokens
     project.refuse(409, "conflict")
