@@ -400,6 +400,8 @@ REFUSED = {
     "two addresses": user(1, email="a@x.test, b@x.test"),
     "a password in the clear": user(1, password_hash=PASSWORD),
     "a hash beyond reason": user(1, password_hash=HASH.replace("m=8", "m=9999999")),
+    "a hash with a surrogate": user(1, password_hash=f"pbkdf2_sha256$1$\ud800${'A' * 43}="),
+    "a hash with a NUL": user(1, password_hash=f"pbkdf2_sha256$1$\0${'A' * 43}="),
     "a naive time": user(1, created_at="2026-01-02T03:04:05"),
     "no time": user(1, created_at="yesterday"),
     "a number for a time": user(1, created_at=7),

@@ -151,6 +151,10 @@ class TestFlask:
         with pytest.raises(TransferError, match="record 1: id is no UUID"):
             take(auth, "flask", [{"email": "a@example.com", "password": None}])
 
+    def test_half_of_a_surrogate_pair_in_an_id_is_named_by_its_record(self, auth):
+        with pytest.raises(TransferError, match="record 1: metadata has characters"):
+            take(auth, "flask", [{"id": "\ud800", "email": "a@example.com"}])
+
 
 class TestSupabase:
     def test_users_keep_their_ids_and_passwords(self, auth):
@@ -178,6 +182,7 @@ class TestSupabase:
             ({"deleted_at": "2024-01-02 03:04:05+00"}, None),
             ({"is_anonymous": True, "email": None}, None),
             ({"banned_until": "2999-01-01 00:00:00+00"}, False),
+            ({"banned_until": "infinity"}, False),
             ({"banned_until": "2025-01-01 00:00:00+00"}, True),
         ],
     )

@@ -13,7 +13,7 @@ from ..._local.profiles import ADMIN_FIELDS, profile_changes
 from ..._passwords import foreign
 from ..._records import as_id, as_object
 from ..._tables import Identity, Organization, OrgMember, User
-from ..._values import as_text
+from ..._values import as_text, is_storable
 from ...exceptions import AuthError, TransferError
 from ...orm import as_utc
 from ...password import is_known_hash
@@ -147,7 +147,7 @@ def _address(value: object) -> str:
 def _hash(value: object) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, str) or not is_known_hash(value):
+    if not isinstance(value, str) or not is_storable(value) or not is_known_hash(value):
         raise ValueError("password_hash is of no known kind")
     foreign.require_package(value)
     return value

@@ -180,7 +180,7 @@ def _supabase(row: Row, options: Options) -> dict[str, Any] | None:
         "email": row.get("email"),
         "password_hash": row.get("encrypted_password") or None,
         **_names(about),
-        "is_active": banned is None or datetime.fromisoformat(banned) <= options.now,
+        "is_active": banned is None or _is_past(banned, options.now),
         "email_confirmed_at": _moment(_first(row, "email_confirmed_at", "confirmed_at"), None),
         "metadata": about,
         "created_at": made,
@@ -226,7 +226,7 @@ def _derp_member(row: Row) -> dict[str, Any]:
 
 def _origin(system: str, key: object) -> dict[str, Any]:
     """Return an account's id and where it comes from; an id that is a UUID is kept."""
-    text = str(key)
+    text = str(key).encode("utf-8", "backslashreplace").decode()
     try:
         own = str(uuid.UUID(text))
     except ValueError:
@@ -273,6 +273,14 @@ def _moment(value: Any, default: datetime | None) -> str | None:
         except ValueError:
             return str(value)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
+
+
+def _is_past(moment: str, now: datetime) -> bool:
+    """Tell whether a time has come; one that cannot be read, such as ``infinity``, has not."""
+    try:
+        return datetime.fromisoformat(moment) <= now
+    except ValueError:
+        return False
 
 
 SOURCES: dict[str, Callable[[Row, Options], dict[str, Any] | None]] = {
