@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -130,6 +132,20 @@ def test_derp_is_read_from_its_database_or_a_dump(tmp_path, auth, database, new_
     Path("derp.json").write_text(json.dumps(DERP))
     differing = run(database, "import", "derp.json", "--from", "derp", "--dry-run").stdout
     assert "password_hash" in differing, "the sign-in above has renewed it"
+
+
+def test_an_id_in_a_file_does_not_steer_the_terminal():
+    """OWASP ASVS 5.0, 16.4.1."""
+    run("app.db", "init")
+    with closing(sqlite3.connect("evil.db")) as evil, evil:
+        for table, rows in DERP.items():
+            evil.execute(f"CREATE TABLE {table} ({', '.join(rows[0])})")
+        evil.execute("INSERT INTO users (id) VALUES (?)", ("\x1b]0;evil\x07\x1b[2J",))
+    arguments = ("import", "evil.db", "--from", "derp")
+    outcomes = [run("app.db", *arguments, ends=1), run("app.db", *arguments, "--skip-unusable")]
+    for outcome in outcomes:
+        assert "users \\u001b]0;evil\\u0007\\u001b[2J" in outcome.output
+        assert not set(outcome.output) & set("\x1b\x07")
 
 
 def test_only_derp_is_read_from_a_database():

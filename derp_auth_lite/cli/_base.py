@@ -17,6 +17,7 @@ from ..exceptions import (
     UserNotFoundError,
 )
 from ..models import UserInfo
+from ._output import harmless
 
 if TYPE_CHECKING:
     from ..native_client import NativeAuthClient
@@ -60,7 +61,7 @@ class Failure(click.ClickException):
     """
 
     def __init__(self, message: str, exit_code: int = REFUSED) -> None:
-        super().__init__(message)
+        super().__init__(harmless(message))  # it may name what stands in somebody's file
         self.exit_code = exit_code  # type: ignore[misc]  # click has one for each class
 
 

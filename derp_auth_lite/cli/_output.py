@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-__all__ = ["as_line", "print_lines", "print_pairs", "print_table"]
+__all__ = ["as_line", "harmless", "print_lines", "print_pairs", "print_table"]
 
 # What a stranger typed must not steer an operator's terminal (OWASP ASVS 5.0, 16.4.1).
 _STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -24,6 +24,11 @@ def as_line(record: Any) -> str:
     if dataclasses.is_dataclass(record) and not isinstance(record, type):
         record = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
     return json.dumps(record, default=_plain)
+
+
+def harmless(text: str) -> str:
+    """Return a text with what would steer a terminal written out."""
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def print_lines(records: Iterable[Any]) -> None:
@@ -75,7 +80,7 @@ def _shown(value: Any) -> str:
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
     if isinstance(value, Mapping | list):
         value = json.dumps(value, default=_plain)
-    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", str(value))
+    return harmless(str(value))
 
 
 def _plain(value: Any) -> Any:

@@ -16,6 +16,7 @@ import click
 from ..exceptions import AuthBackendError
 from ._base import USAGE, Command, Failure, confirmed, yes_option
 from ._operator import NamedAccounts
+from ._output import harmless
 
 if TYPE_CHECKING:
     from .._native.transfer import Options, Report
@@ -174,9 +175,9 @@ def _show(report: Report, options: Options, dry_run: bool) -> None:
         if any(numbers.values()):
             click.echo(f"{kind:<9}" + ", ".join(f"{n} {s}" for s, n in numbers.items() if n))
     for line in report.differences:
-        click.echo(f"differs: {line}")
+        click.echo(f"differs: {harmless(line)}")
     if options.skipped:
-        first = ", ".join(options.skipped[:5])
+        first = harmless(", ".join(options.skipped[:5]))
         click.echo(f"left out, without a usable address: {len(options.skipped)} ({first})")
     if not any(getattr(report, state) for state in states):
         click.echo("no records")
