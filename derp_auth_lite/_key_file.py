@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -57,6 +58,7 @@ def rotate(path: Path, *, keep: int) -> int:
     with _as_backend_error(path):
         name = _write_aside(path, (_new_key(), *retired))
         try:
+            _give_to_owner_of(path, name)
             Path(name).replace(path)
         except OSError:
             Path(name).unlink()
@@ -129,6 +131,19 @@ def _write_aside(path: Path, keys: tuple[str, ...]) -> str:
         Path(name).unlink()
         raise
     return name
+
+
+def _give_to_owner_of(path: Path, name: str) -> None:
+    """Give a new file the owner, group and mode of *path*, whose readers must read it as well.
+
+    Who rotates may be an administrator, and the application another user.
+    """
+    if not hasattr(os, "chown"):
+        return
+    found, made = path.stat(), Path(name).stat()
+    if (found.st_uid, found.st_gid) != (made.st_uid, made.st_gid):
+        os.chown(name, found.st_uid, found.st_gid)
+    Path(name).chmod(stat.S_IMODE(found.st_mode))
 
 
 def _put_in_place(name: str, path: Path) -> None:

@@ -53,6 +53,18 @@ def test_the_file_stays_its_owners_and_nothing_is_left_beside_it(key):
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
 
+@pytest.mark.skipif(os.name != "posix", reason="files have no owners and modes there")
+def test_who_could_read_the_key_can_read_the_new_one(key):
+    """Also where an administrator rotates: the application is another user then."""
+    wanted = (1234, 1234) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    os.chown(key, *wanted)
+    key.chmod(0o640)
+    rotate(key, keep=3)
+    found = key.stat()
+    assert (found.st_uid, found.st_gid) == wanted
+    assert stat.S_IMODE(found.st_mode) == 0o640
+
+
 def test_a_rotation_that_fails_leaves_the_old_keys(key, monkeypatch):
     before = keys_of(key)
 
