@@ -314,6 +314,14 @@ def test_no_mail_leads_where_a_request_says(call, ada):
 # What is shown
 
 
+@pytest.mark.parametrize(
+    "host", ["localhost:80@evil.test", "[::1]:@evil.test", "localhost:1/evil.test", "127.0.0.1:x"]
+)
+def test_a_host_that_only_begins_like_this_machine_gets_no_mail_sent(call, ada, host):
+    answer = call.client.post("/auth/api/recovery", json={"email": EMAIL}, headers={"Host": host})
+    assert code_of(answer) == (503, "config_error")
+
+
 def test_no_answer_holds_what_is_kept_secret(call, accounts, ada):
     accounts.update_user(user_id=ada.id, metadata={"note": "of the staff"})
     text = json.dumps(call.signed_in(ada)("GET", "/me").json)

@@ -57,6 +57,7 @@ def client(app):
         ("http://localhost:5000", {}, False),
         ("http://127.0.0.1:5000", {}, False),
         ("http://[::1]:5000", {}, False),
+        ("http://[::1]", {}, False),
         ("http://notes.localhost", {}, False),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import secrets
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -31,6 +32,7 @@ __all__ = ["EXTENSION", "AuthState", "current_session", "current_user", "state"]
 
 EXTENSION = "derp_auth_lite"
 _FORM = "-form"
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::[0-9]{1,5})?")
 _FORWARDED = frozenset(
     {
         "HTTP_FORWARDED",
@@ -259,7 +261,10 @@ def on_this_machine(request: Request) -> bool:
 
 @lru_cache(maxsize=256)
 def _names_this_machine(host: str) -> bool:
-    name = host.rsplit(":", 1)[0].strip("[]").lower()
+    found = _HOST.fullmatch(host.lower())
+    if found is None:  # "localhost:80@evil.test" for one
+        return False
+    name = found[1].strip("[]")
     return name == "localhost" or name.endswith(".localhost") or is_loopback(name)
 
 
