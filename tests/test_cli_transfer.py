@@ -101,6 +101,8 @@ def test_differences_are_shown_and_decided_on():
     assert "user     1 changed\ndiffers: line 2: user user1@example.com: first_name\n" in shown
     kept = run("app.db", "import", "-", "--existing", "keep", stdin=changed).stdout
     assert "1 kept" in kept
+    line = run("app.db", "import", "-", "--dry-run", "--json", stdin=changed).stdout
+    assert json.loads(line)["changed"] == {"user": 1}
     updated = run("app.db", "import", "-", "--existing", "update", stdin=changed).stdout
     assert "1 changed" in updated
 

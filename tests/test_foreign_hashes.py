@@ -79,6 +79,7 @@ class TestKnownAnswers:
 def test_a_cost_beyond_reason_is_refused_at_once(hasher, hashed, caplog):
     with caplog.at_level(logging.WARNING):
         assert not hasher.verify(PASSWORD, hashed)
+    assert not is_known_hash(hashed)
     assert "cannot be verified" in caplog.text
     assert hashed not in caplog.text
 

@@ -402,6 +402,7 @@ REFUSED = {
     "a hash beyond reason": user(1, password_hash=HASH.replace("m=8", "m=9999999")),
     "a hash with a surrogate": user(1, password_hash=f"pbkdf2_sha256$1$\ud800${'A' * 43}="),
     "a hash with a NUL": user(1, password_hash=f"pbkdf2_sha256$1$\0${'A' * 43}="),
+    "a foreign hash beyond reason": user(1, password_hash="$2b$31$" + "a" * 53),
     "a naive time": user(1, created_at="2026-01-02T03:04:05"),
     "no time": user(1, created_at="yesterday"),
     "a number for a time": user(1, created_at=7),
@@ -416,7 +417,7 @@ REFUSED = {
     "a slug that is none": org(1, slug="../x"),
     "no subject": identity(1, subject=None),
     "an identity of nobody": identity(1, 99),
-    "a member of nothing": member(99, 1),
+    "a member of nothing": member(99, 7),
     "a membership of nobody": member(1, 99),
 }
 

@@ -43,8 +43,9 @@ def argon2_within(hashed: str) -> str:
 
 
 def is_foreign(hashed: str) -> bool:
-    """Tell whether *hashed* has the form of a hash of one of these systems."""
-    return any(form.fullmatch(hashed) for form, _ in _KINDS)
+    """Tell whether *hashed* is a hash of one of these systems, at a cost within reason."""
+    found = [match for form, _ in _KINDS if (match := form.fullmatch(hashed))]
+    return bool(found) and _is_affordable(found[0])
 
 
 def require_package(hashed: str) -> None:
@@ -72,12 +73,27 @@ def matches(password: str, hashed: str) -> bool | None:
     for form, verify in _KINDS:
         found = form.fullmatch(hashed)
         if found is not None:
+            if not _is_affordable(found):
+                logger.warning("a foreign hash cannot be verified: its cost is beyond reason")
+                return None
             try:
                 return verify(password.encode(), found)
-            except (ImportError, ValueError, OverflowError, MemoryError, binascii.Error) as error:
+            except (ImportError, ValueError, MemoryError, binascii.Error) as error:
                 logger.warning("a foreign hash cannot be verified: %s", type(error).__name__)
                 return None
     return None
+
+
+def _is_affordable(found: re.Match[str]) -> bool:
+    parts = found.groupdict()
+    if "rounds" in parts:
+        return 0 < int(parts["rounds"]) <= _MOST_ROUNDS
+    if "hash" in parts:
+        return int(parts["hash"][4:6]) <= _LONGEST_BCRYPT_COST
+    n, r, p = (int(parts[name]) for name in "nrp")
+    is_power_of_two = n > 1 and n & (n - 1) == 0  # RFC 7914, section 2
+    affordable = _scrypt_memory(n, r, p) <= _MOST_MEMORY and n * r * p <= _MOST_WORK
+    return is_power_of_two and affordable and r > 0 and p > 0
 
 
 def _django_pbkdf2(password: bytes, found: re.Match[str]) -> bool:
@@ -108,25 +124,22 @@ def _django_bcrypt_sha256(password: bytes, found: re.Match[str]) -> bool:
 
 
 def _pbkdf2(name: str, password: bytes, salt: bytes, rounds: int) -> bytes:
-    if not 0 < rounds <= _MOST_ROUNDS:
-        raise ValueError("cost out of range")
     return hashlib.pbkdf2_hmac(name, password, salt, rounds)
 
 
 def _scrypt(password: bytes, found: re.Match[str]) -> bytes:
     n, r, p = int(found["n"]), int(found["r"]), int(found["p"])
-    memory = 128 * r * (n + p + 2)
-    if memory > _MOST_MEMORY or n * r * p > _MOST_WORK:
-        raise ValueError("cost out of range")
-    salt = found["salt"].encode()
+    salt, memory = found["salt"].encode(), _scrypt_memory(n, r, p)
     return hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=memory, dklen=64)
+
+
+def _scrypt_memory(n: int, r: int, p: int) -> int:
+    return 128 * r * (n + p + 2)
 
 
 def _bcrypt(password: bytes, hashed: str) -> bool:
     import bcrypt  # an extra
 
-    if int(hashed[4:6]) > _LONGEST_BCRYPT_COST:
-        raise ValueError("cost out of range")
     return bcrypt.checkpw(password, hashed.encode())
 
 

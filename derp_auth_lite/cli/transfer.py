@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..exceptions import AuthBackendError
-from ._base import USAGE, Command, Failure, confirmed, yes_option
+from ._base import USAGE, Command, Failure, confirmed, json_option, yes_option
 from ._operator import NamedAccounts
-from ._output import harmless
+from ._output import as_line, harmless
 
 if TYPE_CHECKING:
     from .._native.transfer import Options, Report
@@ -89,6 +89,7 @@ def export(accounts: NamedAccounts, file: Path, yes: bool) -> None:
     is_flag=True,
     help="Without passwords where a hash is of no known kind.",
 )
+@json_option
 @pass_accounts
 def import_(
     accounts: NamedAccounts,
@@ -99,6 +100,7 @@ def import_(
     vouched: bool,
     skip_unusable: bool,
     drop_unknown_hashes: bool,
+    as_json: bool,
 ) -> None:
     """Take accounts from a file: all of them, or none.
 
@@ -127,7 +129,11 @@ def import_(
                 dry_run=dry_run,
                 progress=lambda: moved(done()),
             )
-    _show(report, options, dry_run)
+    if as_json:
+        numbers = {"dry_run": dry_run, **report.numbers(), "left_out": len(options.skipped)}
+        click.echo(as_line({**numbers, "differences": report.differences}))
+    else:
+        _show(report, options, dry_run)
 
 
 @contextlib.contextmanager
