@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
 from collections.abc import Mapping
 from datetime import timedelta
 from itertools import count, islice
@@ -29,6 +30,7 @@ from ._supabase.flows import MAIL, OAUTH, Flows, new_state, with_state
 from ._supabase.mail import LinkMail, hashed_token
 from ._supabase.mapping import (
     is_fake_user,
+    is_first_proof,
     session_info,
     session_of_token,
     token_pair,
@@ -429,6 +431,9 @@ class SupabaseAuthClient(LocalOrgAuthClient):
     ) -> AuthResult:
         """Begin a session with the token of a magic link, which is spent by it.
 
+        The link proves its address. An account whose address had not been proved loses the password
+        and the sessions that somebody else may have given it: the service would keep them.
+
         Args:
             token: From the link; or, in a mail of the project's, the ``code`` of the callback.
             state: The ``state`` beside that code.
@@ -436,7 +441,11 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         Raises:
             InvalidTokenError: The token is unknown, expired or spent, or its account is disabled.
         """
-        return self._entered(self._redeem(MAGIC_LINK, "email", token, state))
+        answer = self._redeem(MAGIC_LINK, "email", token, state)
+        user = self._user(answer.get("user"))
+        if is_first_proof(user, by_code=state is not None):
+            answer = self._taken_over(user)
+        return self._entered(answer)
 
     def get_oauth_authorization_url(
         self,
@@ -957,15 +966,28 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         except AuthBackendError:
             _log.warning("a session that nobody uses could not be ended at Supabase")
 
+    def _taken_over(self, user: UserInfo) -> dict[str, Any]:
+        """Drop what was set up over an address before its owner proved it; begin a session anew.
+
+        A password that nobody knows takes the place of the present one, which ends all sessions.
+        """
+        self._change(user.id, {"password": f"aA1!{secrets.token_urlsafe(36)}"})
+        self._sessions.end_all(user.id)
+        return self._entered_by_link(user.email)
+
+    def _entered_by_link(self, email: str) -> dict[str, Any]:
+        """Return the answer to a magic link that is made and redeemed here; no mail is sent."""
+        body = {"type": "magiclink", "email": email}
+        link = self._api.admin("POST", "/admin/generate_link", body, errors={}).json_object()
+        return self._redeem(MAGIC_LINK, "email", hashed_token(link), None)
+
     def _sign_out_by_link(self, user: UserInfo) -> None:
         if user.email_confirmed_at is None or not user.is_active:
             raise NotImplementedError(
                 "Supabase ends the sessions of a user by a link, which a disabled user cannot use "
                 "and which would confirm an address: set SupabaseConfig.jwt_secret"
             )
-        body = {"type": "magiclink", "email": user.email}
-        link = self._api.admin("POST", "/admin/generate_link", body, errors={}).json_object()
-        answer = self._redeem(MAGIC_LINK, "email", hashed_token(link), None)
+        answer = self._entered_by_link(user.email)
         self._log_out(token_pair(answer, self._clock()).access_token, "global")
 
 

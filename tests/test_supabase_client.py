@@ -420,6 +420,39 @@ def test_signing_up_with_own_mail_heeds_the_projects_switch(mailing, project):
     assert not project.users
 
 
+@with_settings(autoconfirm=False)
+@pytest.mark.parametrize("mails", ["library", "project"])
+def test_who_signed_up_with_anothers_address_has_lost_it_once_the_owner_comes(
+    request, project, clock, mails
+):
+    """The service confirms the address by the link, and keeps the password of who came first."""
+    client = request.getfixturevalue("mailing" if mails == "library" else "auth")
+    join(client, confirmation_url=PAGE)
+    clock.advance(hours=1)
+    client.sign_in_with_magic_link(email=ADA, magic_link_url=PAGE)
+    if mails == "library":
+        owner = client.verify_magic_link(Outbox(client).last("magic_link").token)
+    else:
+        back = project.follow(project.last_mail())
+        clock.advance(minutes=1)
+        owner = client.verify_magic_link(back.code, state=back.state)
+    assert client.authenticate(bearer(owner.tokens)).user_id == owner.user.id
+    with pytest.raises(InvalidCredentialsError):
+        client.sign_in_with_password(ADA, PASSWORD)
+    assert len(project.sessions) == 1
+
+
+@with_settings(autoconfirm=False)
+def test_who_had_proved_the_address_keeps_the_password_when_a_link_is_used(mailing, clock):
+    join(mailing, confirmation_url=PAGE)
+    clock.advance(hours=1)
+    mailing.confirm_email(Outbox(mailing).last("confirmation").token)
+    clock.advance(minutes=1)
+    mailing.sign_in_with_magic_link(email=ADA, magic_link_url=PAGE)
+    mailing.verify_magic_link(Outbox(mailing).last("magic_link").token)
+    assert mailing.sign_in_with_password(ADA, PASSWORD).tokens
+
+
 def test_a_magic_link_makes_no_account_where_nobody_may_join(mailing, project):
     join(mailing)
     project.disable_signup = True

@@ -17,6 +17,7 @@ from ..models import SessionInfo, TokenPair, UserInfo
 __all__ = [
     "RESERVED",
     "is_fake_user",
+    "is_first_proof",
     "session_info",
     "session_of_token",
     "token_pair",
@@ -29,6 +30,8 @@ RESERVED = frozenset(_NAMES)
 """Keys of ``user_metadata`` that are fields of their own here."""
 
 _FOR_EVER = "876000h"  # a hundred years; the service knows no other way to say it
+_SAME_STEP = timedelta(seconds=1)
+_CODE_LIVES = timedelta(minutes=5)
 _FRACTION = re.compile(r"(\.\d{6})\d+")
 
 
@@ -98,6 +101,18 @@ def user_changes(
 def is_fake_user(data: Mapping[str, Any]) -> bool:
     """Tell whether an answer to a sign-up hides that the address has an account."""
     return data.get("identities") == [] and data.get("role") == ""
+
+
+def is_first_proof(user: UserInfo, *, by_code: bool) -> bool:
+    """Tell whether the sign-in that *user* has just come from was what proved the address.
+
+    The service sets both times in one step; before a callback's code, which lives five minutes,
+    comes back, some time passes. An address that was proved from the start was by somebody's word.
+    """
+    proved, entered = user.email_confirmed_at, user.last_sign_in_at
+    if proved is None or entered is None or proved - user.created_at < _SAME_STEP:
+        return False
+    return entered - proved < (_CODE_LIVES if by_code else _SAME_STEP)
 
 
 def token_pair(data: Mapping[str, Any], now: datetime) -> TokenPair:
