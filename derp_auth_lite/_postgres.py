@@ -175,8 +175,16 @@ class Postgres(PooledPostgresqlDatabase):  # type: ignore[misc]  # Peewee is not
         begin = "; ".join(["BEGIN", *(f"SET LOCAL {limit}" for limit in self.limits)])
         self.connection().execute(begin, prepare=False)
 
-    def rows(self, sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
+    def rows(
+        self,
+        sql: str,
+        parameters: list[Any],
+        *,
+        remember: bool = False,  # noqa: ARG002  (means something to SQLite only)
+    ) -> list[tuple[Any, ...]]:
         """Run a statement and return all its rows; raises the driver's errors.
+
+        A server is asked each time, whatever *remember* says.
 
         One thread has a connection at a time, so its one cursor does for all: making another costs
         a third of a read by key. So does ``description``, which says whether there are rows.

@@ -83,14 +83,22 @@ class Statement:
         build: Makes the Peewee query; called once for each dialect.
         lock: Lock the selected rows until the transaction ends, where the database locks rows.
         repeatable: The statement changes nothing, so it may be sent again over a new connection.
+        remembered: It is run again and again with the same values, as every request does: a
+            database that knows that nothing has changed since may give the same rows again.
     """
 
     def __init__(
-        self, build: Callable[[], peewee.Query], *, lock: bool = False, repeatable: bool = False
+        self,
+        build: Callable[[], peewee.Query],
+        *,
+        lock: bool = False,
+        repeatable: bool = False,
+        remembered: bool = False,
     ) -> None:
         self._build = build
         self._lock = lock
         self.repeatable = repeatable
+        self.remembered = remembered
         self._compiled: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {}
 
     def bind(

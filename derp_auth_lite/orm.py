@@ -128,7 +128,7 @@ class DatabaseEngine:
         try:
             sql, parameters = statement.bind(self.database, self.dialect, values)
             if self._stays_open or not self.database.is_closed():
-                return self._run(sql, parameters)
+                return self._run(sql, parameters, remember=statement.remembered)
             return self._run_alone(sql, parameters, statement.repeatable)
         except failures() as error:
             if self.dialect == SQLITE and is_busy(error) and not self.database.transaction_depth():
@@ -219,9 +219,11 @@ class DatabaseEngine:
         else:
             self.database.after_commit(action)
 
-    def _run(self, sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
+    def _run(
+        self, sql: str, parameters: list[Any], *, remember: bool = False
+    ) -> list[tuple[Any, ...]]:
         if self.owned:
-            rows: list[tuple[Any, ...]] = self.database.rows(sql, parameters)
+            rows: list[tuple[Any, ...]] = self.database.rows(sql, parameters, remember=remember)
             return rows
         cursor = self.database.execute_sql(sql, parameters)
         # An unfinished RETURNING would keep SQLite's write lock, so rows are always taken at once.

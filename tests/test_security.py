@@ -213,11 +213,11 @@ def test_row_14_a_crash_around_the_one_statement_of_a_refresh_loses_no_session(
     """A refresh is one UPDATE, so a crash leaves the old token or the new one good, never none."""
     run = auth._db._run
 
-    def crash(sql, parameters):
+    def crash(sql, parameters, **how):
         if not sql.startswith("UPDATE"):
-            return run(sql, parameters)
+            return run(sql, parameters, **how)
         if step == "after":
-            run(sql, parameters)
+            run(sql, parameters, **how)
         raise sqlite3.OperationalError("the process died here")
 
     monkeypatch.setattr(auth._db, "_run", crash)

@@ -38,7 +38,9 @@ def _page(columns: tuple[Any, ...]) -> Any:
 
 _BY_ID = Statement(lambda: User.select(*USER_COLUMNS).where(User.id == Bind("id")), repeatable=True)
 _INFO = Statement(
-    lambda: User.select(*PUBLIC_USER_COLUMNS).where(User.id == Bind("id")), repeatable=True
+    lambda: User.select(*PUBLIC_USER_COLUMNS).where(User.id == Bind("id")),
+    repeatable=True,
+    remembered=True,
 )
 _BY_EMAIL = Statement(
     lambda: User.select(*USER_COLUMNS).where(User.email == Bind("email")), repeatable=True

@@ -118,7 +118,9 @@ _INSERT = Statement(
         }
     ).returning(Session.id)
 )
-_BY_ID = Statement(lambda: _select().where(Session.id == Bind("id")), repeatable=True)
+_BY_ID = Statement(
+    lambda: _select().where(Session.id == Bind("id")), repeatable=True, remembered=True
+)
 _ROTATE = Statement(
     lambda: (
         Session.update(
