@@ -62,6 +62,7 @@ def open_auth(
     email: EmailConfig | EmailClient | None = ...,
     kv: str | Path | KVClient | None = ...,
     clock: Clock | None = ...,
+    mail_worker: bool = ...,
 ) -> SupabaseAuthClient: ...
 @overload
 def open_auth(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from datetime import timedelta
 from urllib.parse import parse_qsl, urlsplit
@@ -69,6 +70,14 @@ def calls(project):
     seen = [f"{call.method} {call.path.removeprefix('/auth/v1')}" for call in project.calls]
     project.calls.clear()
     return seen
+
+
+def wait_until(holds, seconds=10.0):
+    """Wait for what a thread does."""
+    end = time.monotonic() + seconds
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.01)
+    return holds()
 
 
 # Opening
@@ -477,6 +486,21 @@ def test_where_the_project_mails_there_is_nothing_to_deliver(auth):
         auth.deliver_mail()
 
 
+def test_mails_go_out_by_themselves_and_what_an_earlier_process_left_too(project, clock, tmp_path):
+    place = tmp_path / "app.db"
+    first, second = (EmailClient.in_memory(clock=clock) for _ in range(2))
+    options = {"config": project.config, "clock": clock}
+    with open_auth(place, email=first, mail_worker=False, **options) as auth:
+        join(auth)
+        auth.request_password_recovery(email=ADA, recovery_url=PAGE)
+    assert first.sent == []
+    with open_auth(place, email=second, **options) as auth:
+        assert wait_until(lambda: len(second.sent) == 1)
+        auth.sign_in_with_magic_link(email=ADA, magic_link_url=PAGE)
+        assert wait_until(lambda: len(second.sent) == 2)
+        assert auth.verify_magic_link(second.sent[-1].token).tokens
+
+
 # Providers
 
 
@@ -536,6 +560,48 @@ def test_a_stranger_may_be_refused(auth, project):
 
 
 # Sessions
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"access_token": "x"},
+        {"access_token": "a.b.c"},
+        {"access_token": 7},
+        {"refresh_token": None},
+        {"expires_in": "3600"},
+        {"expires_in": True},
+        {"user": None},
+        {"user": {"id": "no uuid"}},
+    ],
+    ids=repr,
+)
+def test_tokens_that_are_none_are_a_failure_of_the_backend(auth, project, broken):
+    tokens = join(auth).tokens
+    good = {
+        "access_token": tokens.access_token,
+        "refresh_token": "r",
+        "expires_in": 3600,
+        "user": next(iter(project.users.values())),
+    }
+    project.disturb(200, good, path="/token")
+    assert auth.sign_in_with_password(ADA, PASSWORD).tokens.expires_at == (
+        project.clock() + timedelta(hours=1)
+    )
+    for act in (auth.refresh_token, lambda _: auth.sign_in_with_password(ADA, PASSWORD)):
+        project.disturb(200, {**good, **broken}, path="/token")
+        with pytest.raises(AuthBackendError):
+            act("r")
+
+
+def test_sign_ins_clean_up_a_little(auth, project, clock):
+    tokens = join(auth).tokens
+    session_id = auth.authenticate(bearer(tokens)).session_id
+    auth.sign_out(session_id)
+    clock.advance(days=9)
+    for _ in range(16):
+        auth.sign_in_with_password(ADA, PASSWORD)
+    assert auth._sessions.find(session_id) is None
 
 
 def test_a_session_ends_by_its_id_with_the_legacy_secret(auth, project):

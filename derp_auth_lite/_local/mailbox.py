@@ -98,6 +98,10 @@ class Mailbox:
         self._outbox.hurry()
         return self._delivery.send_due(None if timeout is None else time.monotonic() + timeout)
 
+    def purge(self, limit: int) -> int:
+        """Remove at most *limit* mails that were given up long ago; return how many."""
+        return self._outbox.purge(limit)
+
     def resume(self) -> None:
         """Go on with what an earlier process left."""
         if self._outbox.next_due() is not None:
