@@ -148,7 +148,7 @@ class Argon2Hasher(PasswordHasher):
         if problem_of(password):
             self._run("", self.unmatchable())
             return False
-        hashed = foreign.argon2_within(hashed)
+        password, hashed = foreign.unwrapped(password, hashed)
         if _is_plausible(hashed):
             matches = self._run(normalize(password), hashed)
         else:
@@ -196,7 +196,8 @@ class Argon2Hasher(PasswordHasher):
 
 def is_known_hash(hashed: str) -> bool:
     """Tell whether :class:`Argon2Hasher` can verify *hashed*: its own, or another system's."""
-    return _is_plausible(foreign.argon2_within(hashed)) or foreign.is_foreign(hashed)
+    _, within = foreign.unwrapped("", hashed)
+    return _is_plausible(within) or foreign.is_foreign(within)
 
 
 def _is_plausible(hashed: str) -> bool:

@@ -18,8 +18,9 @@ from derp_auth_lite.cli._app import root
 from derp_auth_lite.cli.transfer import _progress
 
 from .support import PASSWORD, SECRET, MovableClock, native_client
+from .test_foreign_hashes import PASSWORD as FOREIGN_PASSWORD
 from .test_transfer import file_of, user
-from .test_transfer_sources import DERP, DJANGO, NO_MAIL, check_derp
+from .test_transfer_sources import DERP, DJANGO, FLASK_SECURITY, NO_MAIL, check_derp
 
 ADA = "ada@example.com"
 CHECKOUT = Path(__file__).parent.parent
@@ -120,6 +121,20 @@ def test_a_table_of_a_flask_application_is_taken_as_csv():
     run("app.db", "init")
     Path("users.csv").write_text("id,email,password\n1,ada@example.com,\n2,b@example.com,\n")
     assert "2 new" in run("app.db", "import", "users.csv", "--from", "flask").stdout
+
+
+def test_flask_securitys_salt_comes_from_the_environment_or_is_asked_for(monkeypatch):
+    run("app.db", "init")
+    hashed = FLASK_SECURITY["argon2"]
+    Path("users.csv").write_text(f'id,email,password\n1,ada@example.com,"{hashed}"\n')
+    command = ("import", "users.csv", "--from", "flask", "--flask-security")
+    asked = run("app.db", *command, "--dry-run", stdin="salt of the tests\n")
+    assert "salt of the tests" not in asked.output
+    monkeypatch.setenv("SECURITY_PASSWORD_SALT", "salt of the tests")
+    assert "1 new" in run("app.db", *command).stdout
+    with native_client("app.db", MovableClock()) as auth:
+        assert auth.sign_in_with_password("ada@example.com", FOREIGN_PASSWORD)
+    run("app.db", "import", "users.csv", "--flask-security", ends=2)
 
 
 def test_derp_is_read_from_its_database_or_a_dump(tmp_path, auth, database, new_postgres_url):

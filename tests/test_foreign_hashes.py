@@ -16,7 +16,7 @@ from derp_auth_lite.password import Argon2Hasher, is_known_hash
 from derp_auth_lite.testing import make_user, open_test_auth
 
 PASSWORD = "correct horse bättery"
-# Made by Django, Werkzeug 3.1, bcrypt and argon2-cffi from PASSWORD, with few rounds; Django 6.1 and
+# Made by Django, Werkzeug 3.1, bcrypt, passlib 1.7 and argon2-cffi from PASSWORD, with few rounds; Django 6.1 and
 # Werkzeug 3.1 verify them.
 KNOWN = {
     "django pbkdf2": "pbkdf2_sha256$1000$saltSALTsalt12$jjbvO9IhWPpKxS0aPqSt1IYUWWgGv/GXtBKggBU4ngU=",
@@ -30,6 +30,7 @@ KNOWN = {
     "werkzeug pbkdf2 sha512": "pbkdf2:sha512:1000$DgumjYbCXQyE2XCx$4595da71e066fbcfb017274110b4fcb5df62af630c3312b6bf7e5084832d5d9b16da1c2045cb5be26e2b16b962464d39e03c96376e292442fa68446391a07937",
     "bcrypt": "$2b$04$kYmxVBo6/9niiiePmTgKW.JDIBbeYZTJoyUj8RAxKj1wA2hAi/9t.",
     "bcrypt 2a": "$2a$04$TB5rcYxgVt1npXFSlByUFOEsksNSLt3SslEwzHgnLX6jp9rT/3HaK",
+    "passlib pbkdf2": "$pbkdf2-sha256$1000$816r9X7PmdNaa631nnOO0Q$q7IOO3AjjpEE65NAGbaNs.RwwxtrwCNitLYgHgoBLSI",
     "argon2-cffi": "$argon2id$v=19$m=16,t=2,p=2$/viHmE7Mk/ZwfdKlQpy9Ow$YEJfpSWH0sFKqi7H2mL8uR7bEgQS5bZV3zVRPDzYdoY",
 }
 
@@ -87,6 +88,21 @@ def test_a_cost_beyond_reason_is_refused_at_once(hasher, hashed, caplog):
 @pytest.mark.parametrize("hashed", ["", "plain", "md5$salt$0", "pbkdf2:md5:1$a$0", "$1$a$b", "!"])
 def test_what_no_system_made_is_not_known(hasher, hashed):
     assert not is_known_hash(hashed)
+    assert not hasher.verify(PASSWORD, hashed)
+
+
+@pytest.mark.parametrize(
+    "hashed",
+    [
+        "flask_security$",
+        "flask_security$$",
+        "flask_security$AAAAA$$2b$04$" + "a" * 53,
+        "flask_security$c2FsdA==$rubbish",
+        "flask_security$c2FsdA==$flask_security$c2FsdA==$rubbish",
+        "$pbkdf2-sha256$1000$a$" + "a" * 43,
+    ],
+)
+def test_a_damaged_wrap_refuses_and_raises_nothing(hasher, hashed):
     assert not hasher.verify(PASSWORD, hashed)
 
 

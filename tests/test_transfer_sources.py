@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import pytest
 
 from derp_auth_lite._native.transfer import Options, load, read_derp_database, read_source
-from derp_auth_lite.exceptions import AuthBackendError, TransferError
+from derp_auth_lite.exceptions import AuthBackendError, InvalidCredentialsError, TransferError
 
 from .test_foreign_hashes import KNOWN
 from .test_foreign_hashes import PASSWORD as FOREIGN_PASSWORD
@@ -110,6 +110,12 @@ class TestDjango:
         assert take(auth, "django", text)[0].new == {"user": 600}
 
 
+# Made by Flask-Security 5.9 from the same password, with SECURITY_PASSWORD_SALT = "salt of the tests".
+FLASK_SECURITY = {
+    "argon2": "$argon2id$v=19$m=8,t=1,p=1$hVCqNUaIcW4NAQCgNMYYow$f+jqUL3clwrM5rnLyLp14sHVkebvElZ2XyzgyfW2K7k",
+    "bcrypt": "$2b$04$e99wSn9vNo2Py9zx1zxo0upFtlR.xlFYhWyqeacUrlz0WkpoEa.nC",
+    "pbkdf2_sha512": "$pbkdf2-sha512$10$7B3j/P.fk9KakxICgHCO8Q$RAz3T.1LVZ6L8Q/f8U5XEe1Mp09wVzdTjBEG72SThxd.IA0IZKxOWPffIHmPZSojyN5wSZu9TRbraJHbJ0Rnvw",
+}
 FLASK = {
     "id": "1",
     "email": "Ada@example.com",
@@ -146,6 +152,23 @@ class TestFlask:
     def test_what_is_no_text_is_refused(self, auth):
         with pytest.raises(TransferError, match="no UTF-8"):
             take(auth, "flask", b"email\n\xff\n")
+
+    @pytest.mark.parametrize("hashed", FLASK_SECURITY.values(), ids=FLASK_SECURITY)
+    def test_hashes_of_flask_security_are_verified_with_its_salt_and_renewed(self, auth, hashed):
+        row = {"id": 1, "email": "ada@example.com", "password": hashed}
+        take(auth, "flask", [row], flask_security_salt="salt of the tests")
+        with pytest.raises(InvalidCredentialsError):
+            auth.sign_in_with_password("ada@example.com", "wrong")
+        auth.sign_in_with_password("ada@example.com", FOREIGN_PASSWORD)
+        user = auth.find_user("ada@example.com")
+        assert auth._accounts.by_id(user.id).password_hash.startswith("$argon2id$v=19$m=8,t=1")
+        auth.sign_in_with_password("ada@example.com", FOREIGN_PASSWORD)
+
+    def test_with_another_salt_they_match_nothing(self, auth):
+        row = {"id": 1, "email": "ada@example.com", "password": FLASK_SECURITY["argon2"]}
+        take(auth, "flask", [row], flask_security_salt="another")
+        with pytest.raises(InvalidCredentialsError):
+            auth.sign_in_with_password("ada@example.com", FOREIGN_PASSWORD)
 
     def test_a_row_without_an_id_is_refused(self, auth):
         with pytest.raises(TransferError, match="record 1: id is no UUID"):

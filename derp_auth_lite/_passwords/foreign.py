@@ -1,8 +1,10 @@
 """Hashes that other systems made, taken as they are until their owners sign in.
 
 Of Django: ``pbkdf2_sha256$``, ``pbkdf2_sha1$``, ``scrypt$``, ``argon2$``, ``bcrypt$`` and
-``bcrypt_sha256$``; of Werkzeug (Flask): ``scrypt:`` and ``pbkdf2:``; bcrypt by itself, as Supabase
-and many others keep it. A hash is renewed with Argon2id at the first sign-in that matches.
+``bcrypt_sha256$``; of Werkzeug (Flask): ``scrypt:`` and ``pbkdf2:``; of passlib: ``$pbkdf2-sha256$``
+and ``$pbkdf2-sha512$``; of Flask-Security, which hashes an HMAC of the password; bcrypt by itself,
+as Supabase and many others keep it. A hash is renewed with Argon2id at the first sign-in that
+matches.
 
 Until then verifying one takes as long as it took there, not as long as Argon2: time can tell that
 an account came from elsewhere and has not been signed in to since. Running Argon2 as well would
@@ -21,7 +23,7 @@ from collections.abc import Callable
 
 from ..exceptions import ConfigError
 
-__all__ = ["argon2_within", "is_foreign", "matches", "require_package"]
+__all__ = ["double_hash", "is_foreign", "matches", "require_package", "unwrapped"]
 
 logger = logging.getLogger("derp_auth_lite.password")
 
@@ -33,13 +35,31 @@ _BCRYPT_BYTES = 72
 
 _BCRYPT = r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}"
 _IS_BCRYPT = re.compile(rf"(?:bcrypt(?:_sha256)?\$)?{_BCRYPT}")
+_URLSAFE = r"(?:[A-Za-z0-9_-]{4}){0,256}(?:[A-Za-z0-9_-]{2}==|[A-Za-z0-9_-]{3}=)?"
+_DOUBLE = re.compile(rf"flask_security\$(?P<salt>{_URLSAFE})\$(?P<hash>\S{{1,512}})")
 _BASE64 = r"[A-Za-z0-9+/]{20,120}={0,2}"
 _NUMBER = r"[0-9]{1,8}"
 
 
-def argon2_within(hashed: str) -> str:
-    """Return the PHC string of an Argon2 hash of Django's; anything else as it is."""
-    return hashed.removeprefix("argon2") if hashed.startswith("argon2$argon2") else hashed
+def double_hash(hashed: str, salt: str) -> str:
+    """Return how a hash of Flask-Security's is kept: with the application's own salt before it.
+
+    Args:
+        salt: ``SECURITY_PASSWORD_SALT``, the key of the HMAC that was hashed.
+    """
+    return f"flask_security${base64.urlsafe_b64encode(salt.encode()).decode()}${hashed}"
+
+
+def unwrapped(password: str, hashed: str) -> tuple[str, str]:
+    """Return what is really hashed, and the hash itself: Argon2's of Django, or within a wrap."""
+    double = _DOUBLE.fullmatch(hashed)
+    if double is not None:
+        key = base64.urlsafe_b64decode(double["salt"])
+        mac = hmac.digest(key, password.encode(), "sha512")
+        password, hashed = base64.b64encode(mac).decode(), double["hash"]
+    if hashed.startswith("argon2$argon2"):
+        hashed = hashed.removeprefix("argon2")
+    return password, hashed
 
 
 def is_foreign(hashed: str) -> bool:
@@ -54,7 +74,7 @@ def require_package(hashed: str) -> None:
     Raises:
         ConfigError: It is bcrypt's, and the extra ``bcrypt`` is not installed.
     """
-    if _IS_BCRYPT.fullmatch(hashed):
+    if _IS_BCRYPT.fullmatch(unwrapped("", hashed)[1]):
         try:
             import bcrypt  # noqa: F401  an extra
         except ImportError as error:
@@ -104,6 +124,15 @@ def _django_pbkdf2(password: bytes, found: re.Match[str]) -> bool:
 def _werkzeug_pbkdf2(password: bytes, found: re.Match[str]) -> bool:
     salt, digest = found["salt"].encode(), bytes.fromhex(found["digest"])
     return _same(_pbkdf2(found["name"], password, salt, int(found["rounds"])), digest)
+
+
+def _passlib_pbkdf2(password: bytes, found: re.Match[str]) -> bool:
+    salt, digest = _passlib_bytes(found["salt"]), _passlib_bytes(found["digest"])
+    return _same(_pbkdf2(found["name"], password, salt, int(found["rounds"])), digest)
+
+
+def _passlib_bytes(text: str) -> bytes:
+    return base64.b64decode(f"{text}{'=' * (-len(text) % 4)}", altchars=b"./", validate=True)
 
 
 def _django_scrypt(password: bytes, found: re.Match[str]) -> bool:
@@ -176,6 +205,13 @@ _KINDS: tuple[tuple[re.Pattern[str], _Verify], ...] = (
             r"\$(?P<digest>[0-9a-f]{40,128})"
         ),
         _werkzeug_pbkdf2,
+    ),
+    (
+        re.compile(
+            rf"\$pbkdf2-(?P<name>sha256|sha512)\$(?P<rounds>{_NUMBER})"
+            r"\$(?P<salt>[./A-Za-z0-9]{1,256})\$(?P<digest>[./A-Za-z0-9]{43,86})"
+        ),
+        _passlib_pbkdf2,
     ),
     (re.compile(rf"(?:bcrypt\$)?(?P<hash>{_BCRYPT})"), _plain_bcrypt),
     (re.compile(rf"bcrypt_sha256\$(?P<hash>{_BCRYPT})"), _django_bcrypt_sha256),

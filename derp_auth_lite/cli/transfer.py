@@ -89,6 +89,13 @@ def export(accounts: NamedAccounts, file: Path, yes: bool) -> None:
     is_flag=True,
     help="Without passwords where a hash is of no known kind.",
 )
+@click.option(
+    "--flask-security",
+    "double_hashed",
+    is_flag=True,
+    help="The passwords are Flask-Security's. Its SECURITY_PASSWORD_SALT is asked for, or in the "
+    "environment, and kept with each hash until that is renewed.",
+)
 @json_option
 @pass_accounts
 def import_(
@@ -100,12 +107,13 @@ def import_(
     vouched: bool,
     skip_unusable: bool,
     drop_unknown_hashes: bool,
+    double_hashed: bool,
     as_json: bool,
 ) -> None:
     """Take accounts from a file: all of them, or none.
 
     Passwords go on working: a hash of another system is renewed at the first sign-in. On SQLite
-    others wait with writing until it is done. The three last options are for other systems' files.
+    others wait with writing until it is done.
 
     Example: derp-auth-lite --database app.db import dump.json --from django --dry-run
     """
@@ -118,6 +126,7 @@ def import_(
         confirmed=vouched,
         skip_unusable=skip_unusable,
         drop_unknown_hashes=drop_unknown_hashes,
+        flask_security_salt=_salt(system) if double_hashed else None,
     )
     with accounts.engine() as engine, _opened(source, system, options) as (records, size, done):
         migrate(engine)
@@ -134,6 +143,14 @@ def import_(
         click.echo(as_line({**numbers, "differences": report.differences}))
     else:
         _show(report, options, dry_run)
+
+
+def _salt(system: str) -> str:
+    if system != "flask":
+        raise click.UsageError("--flask-security goes with --from flask")
+    given = os.environ.get("SECURITY_PASSWORD_SALT")
+    typed: str = given or click.prompt("SECURITY_PASSWORD_SALT", hide_input=True, err=True)
+    return typed
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 from ..._addresses import normalize_email
+from ..._passwords import foreign
 from ...exceptions import InvalidEmailError, TransferError
 from ...password import is_known_hash
 from .kinds import MEMBER, ORG, USER, Kind, Record, checked
@@ -36,6 +37,8 @@ class Options:
     Args:
         now: The present moment, for bans that end and for rows without times.
         confirmed: Vouch for every address.
+        flask_security_salt: ``SECURITY_PASSWORD_SALT``, where Flask-Security hashed twice. It is
+            kept with each hash until that is renewed.
         skip_unusable: Leave out users without a usable address, instead of refusing all.
         drop_unknown_hashes: Take users whose hash is of no known kind without a password.
         skipped: Where users were left out.
@@ -43,6 +46,7 @@ class Options:
 
     now: datetime
     confirmed: bool = False
+    flask_security_salt: str | None = None
     skip_unusable: bool = False
     drop_unknown_hashes: bool = False
     skipped: list[str] = field(default_factory=list)
@@ -153,10 +157,13 @@ def _django(row: Row, options: Options) -> dict[str, Any] | None:
 def _flask(row: Row, options: Options) -> dict[str, Any]:
     """Take a table of an application of its own, with the usual names of columns."""
     made = _moment(_first(row, "created_at", "create_datetime", "registered_on"), options.now)
+    hashed = _first(row, "password_hash", "password", "pw_hash")
+    if options.flask_security_salt and isinstance(hashed, str):
+        hashed = foreign.double_hash(hashed, options.flask_security_salt)
     return {
         **_origin("flask", _first(row, "id", "user_id", "pk")),
         "email": _first(row, "email", "mail"),
-        "password_hash": _first(row, "password_hash", "password", "pw_hash"),
+        "password_hash": hashed,
         **_names(row),
         "username": row.get("username") or None,
         "is_active": _is_true(_first(row, "active", "is_active", default=True)),
