@@ -1,10 +1,10 @@
 """Hashes that other systems made, taken as they are until their owners sign in.
 
 Of Django: ``pbkdf2_sha256$``, ``pbkdf2_sha1$``, ``scrypt$``, ``argon2$``, ``bcrypt$`` and
-``bcrypt_sha256$``; of Werkzeug (Flask): ``scrypt:`` and ``pbkdf2:``; of passlib: ``$pbkdf2-sha256$``
-and ``$pbkdf2-sha512$``; of Flask-Security, which hashes an HMAC of the password; bcrypt by itself,
-as Supabase and many others keep it. A hash is renewed with Argon2id at the first sign-in that
-matches.
+``bcrypt_sha256$``; of Werkzeug (Flask): ``scrypt:`` and ``pbkdf2:``; of passlib:
+``$pbkdf2-sha256$`` and ``$pbkdf2-sha512$``; of Flask-Security, which hashes an HMAC of the
+password; bcrypt by itself, as Supabase and many others keep it. A hash is renewed with Argon2id at
+the first sign-in that matches.
 
 Until then verifying one takes as long as it took there, not as long as Argon2: time can tell that
 an account came from elsewhere and has not been signed in to since. Running Argon2 as well would
