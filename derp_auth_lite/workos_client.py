@@ -750,6 +750,8 @@ class WorkOSAuthClient(BaseAuthClient):
     def refresh_token(self, refresh_token: str, *, request: AuthRequest | None = None) -> TokenPair:
         """Exchange a refresh token for a new pair; the old one is spent.
 
+        A session that was ended here gets none, even where the service missed its end.
+
         Raises:
             InvalidTokenError: The token is unknown, expired or spent, or its session has ended.
             AuthStepRequiredError: WorkOS asks for a step.
@@ -1136,7 +1138,23 @@ class WorkOSAuthClient(BaseAuthClient):
             refresh_token=refresh_token,
             **fields,
         )
-        return token_pair(answer, self._claims(answer), self._clock())
+        claims = self._claims(answer)
+        self._refuse_ended(claims["sid"], claims["sub"])
+        return token_pair(answer, claims, self._clock())
+
+    def _refuse_ended(self, session_id: str, user_id: str) -> None:
+        """Refuse a session that was ended here while the service could not be told; tell it now."""
+        try:
+            if not self._recent.is_over(session_id, user_id):
+                return
+        except AuthBackendError:
+            # The old token is spent: the new ones must not be lost, and authenticate looks again.
+            return
+        try:
+            self.sign_out(session_id)
+        except AuthBackendError:
+            _log.warning("a session that was ended here lives on at WorkOS")
+        raise InvalidTokenError
 
     def _claims(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         """Return the claims of an answer's access token, which came over our own call."""

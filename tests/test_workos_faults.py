@@ -9,7 +9,12 @@ import pytest
 
 from derp_auth_lite._jwks import unverified_claims
 from derp_auth_lite.config import WorkOSConfig
-from derp_auth_lite.exceptions import AuthBackendError, AuthError, RateLimitedError
+from derp_auth_lite.exceptions import (
+    AuthBackendError,
+    AuthError,
+    InvalidTokenError,
+    RateLimitedError,
+)
 from derp_auth_lite.testing.workos import FakeWorkOS
 
 from .servers.faults import FAULTS
@@ -37,6 +42,27 @@ def look(auth, token):
 
 def enter(auth):
     return auth.sign_up(email=ADA, password=PASSWORD)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda auth, session: auth.sign_out(session.session_id),
+        lambda auth, session: auth.update_user(user_id=session.user_id, is_active=False),
+    ],
+    ids=["sign_out", "disable"],
+)
+def test_a_session_whose_end_the_service_missed_gets_no_tokens_and_ends(auth, service, end):
+    """Else it would authenticate again once the KV store's note of its end is over."""
+    tokens = enter(auth).tokens
+    session = look(auth, tokens.access_token)
+    service.disturb(503, path="/sessions/revoke")
+    with pytest.raises(AuthBackendError):
+        end(auth, session)
+    assert len(service.environment.sessions) == 1
+    with pytest.raises(InvalidTokenError):
+        auth.refresh_token(tokens.refresh_token)
+    assert [it["status"] for it in service.environment.sessions.values()] == ["revoked"]
 
 
 CALLS = {
