@@ -101,7 +101,7 @@ SHOWN_BY = {
     ],
     "7.2.4": [
         "test_asvs::test_each_sign_in_has_tokens_of_its_own",
-        "test_flask_guards::test_every_sign_in_brings_a_new_cookie_and_ends_the_session_before",
+        "test_flask_cookie::test_every_sign_in_brings_a_new_cookie_and_ends_the_session_before",
     ],
     "7.3.1": ["test_native_client::test_a_session_that_is_not_refreshed_for_a_week_is_over"],
     "7.3.2": ["test_native_client::test_a_session_ends_absolutely_however_often_it_is_refreshed"],
