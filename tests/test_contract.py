@@ -52,7 +52,7 @@ class OwnMail(BackendContract):
 class TestNative(OwnMail):
     @pytest.fixture
     def provider(self, auth_clock):
-        with FakeOAuth(clock=auth_clock) as provider:
+        with FakeOAuth(clock=auth_clock, algorithm="ES256") as provider:
             yield provider
 
     @pytest.fixture
@@ -138,7 +138,7 @@ class TestSupabaseWithOwnMail(SupabaseContract, OwnMail):
     """A project without the legacy secret; the library mails."""
 
     CANNOT: ClassVar = {**SupabaseContract.CANNOT, "sign_out": "set SupabaseConfig.jwt_secret"}
-    PROJECT: ClassVar = {"legacy_secret": False, "keys": "legacy", "alg": "RS256"}
+    PROJECT: ClassVar = {"legacy_secret": False, "keys": "legacy"}
 
     def email(self, clock):
         return EmailClient.in_memory(clock=clock)

@@ -136,6 +136,21 @@ def test_legacy_keys_go_into_both_headers_for_an_administrator(auth, project):
     assert headers["apikey"] == project.service_role_key
 
 
+@pytest.mark.parametrize("keys", ["new", "legacy"])
+@pytest.mark.parametrize("alg", ["ES256", "RS256", "HS256"])
+def test_every_kind_of_key_goes_with_every_kind_of_token(clock, keys, alg):
+    with (
+        FakeSupabase(clock=clock, keys=keys, alg=alg) as project,
+        connected(project.config, clock) as auth,
+    ):
+        result = join(auth)
+        assert auth.authenticate(bearer(result.tokens)).user_id == result.user.id
+        assert auth.get_user(result.user.id) == result.user
+        auth.sign_out_all(result.user.id)
+        assert auth.authenticate(bearer(result.tokens)) is None
+        assert not project.sessions
+
+
 def test_every_call_says_which_version_it_speaks_and_who_it_is(auth, project):
     user = join(auth).user
     auth.update_user(user_id=user.id, first_name="Ada")
