@@ -35,6 +35,7 @@ CHECKOUT = Path(__file__).parent.parent
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
     for name in ("DATABASE", "CONFIG", "KV"):
         monkeypatch.delenv(f"DERP_AUTH_LITE_{name}", raising=False)
     monkeypatch.setenv("DERP_AUTH_LITE_SECRET", SECRET)
