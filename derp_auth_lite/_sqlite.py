@@ -24,7 +24,7 @@ BUSY_SECONDS = 30.0
 
 _peewee_log = logging.getLogger("peewee")
 
-_JITTER = (0.0002, 0.002)
+_JITTER = (0.0005, 0.004)  # shorter, and those who ask take the processor from who works
 _LONGEST_STEP = 0.05
 _PRAGMAS = (
     ("foreign_keys", 1),
