@@ -138,6 +138,7 @@ class Postgres(PooledPostgresqlDatabase):  # type: ignore[misc]  # Peewee is not
                 "PostgreSQL needs the driver psycopg 3: pip install 'derp_auth_lite[postgres]'"
             )
         location, options = _Options.taken_from(url, pool_size=pool_size)
+        _require_readable(location)
         milliseconds = int(options.statement_timeout * 1000)
         names = ("statement_timeout", "idle_in_transaction_session_timeout")
         self.limits = [f"{name} = {milliseconds}" for name in names] if milliseconds else []
@@ -211,6 +212,24 @@ class Postgres(PooledPostgresqlDatabase):  # type: ignore[misc]  # Peewee is not
         self._in_use: dict[int, Any] = {}
         self._state.reset()
         return inherited
+
+
+def _require_readable(url: str) -> None:
+    """Refuse a URL that libpq cannot read, without libpq's words: they repeat the password.
+
+    Raises:
+        ConfigError: A character of the password is not percent-encoded, or an option is unknown.
+    """
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        conninfo_to_dict(url)
+    except (ProgrammingError, ValueError):
+        raise ConfigError(
+            "The database's URL cannot be read: in user and password, all but letters and digits "
+            "is percent-encoded, and its options are libpq's"
+        ) from None
 
 
 def _readable(descriptor: int) -> bool:

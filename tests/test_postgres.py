@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -164,6 +165,17 @@ def test_no_free_connection_in_time_is_a_typed_error(postgres_url, clock):
 def test_an_option_that_cannot_be_used_is_refused(options):
     with pytest.raises(ConfigError, match=next(iter(options))):
         DatabaseEngine(with_options("postgresql://h/d", **options))
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["u:s3cret%zz@127.0.0.1:1/db", "u:s3cret@[::1/db", "u:s3cret@127.0.0.1/db?bogus=1"],
+)
+def test_a_url_that_cannot_be_read_is_refused_without_its_password(place):
+    """The driver's own words would repeat it, and end up in a log with the traceback."""
+    with pytest.raises(ConfigError, match="cannot be read") as refused:
+        DatabaseEngine(f"postgresql://{place}")
+    assert "s3cret" not in "".join(traceback.format_exception(refused.value))
 
 
 def test_what_is_libpqs_reaches_it_and_what_is_not_does_not():
