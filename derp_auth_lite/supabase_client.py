@@ -17,6 +17,7 @@ from ._http import Remembered
 from ._keys import KeyRing
 from ._local.events import Events
 from ._local.mailbox import CONFIRMATION, MAGIC_LINK, RECOVERY, Mailbox
+from ._local.oauth_flows import NOT_GIVEN
 from ._local.orgs import LocalOrgAuthClient
 from ._local.profiles import ADMIN_FIELDS, DEFAULT_ROLE, profile_changes
 from ._mail.links import check_link
@@ -60,6 +61,7 @@ from .models import (
     AuthResult,
     CursorResult,
     Id,
+    OAuthStart,
     SessionInfo,
     UserInfo,
 )
@@ -466,18 +468,26 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             AuthBackendError: The KV store failed.
             ValueError: There is no *redirect_uri*, or *provider* or *state* cannot be one.
         """
-        name, target = str(provider), redirect_uri or self._config.redirect_uri
-        if not _PROVIDER.fullmatch(name) or name in (AuthProvider.EMAIL, AuthProvider.MAGIC_LINK):
-            raise ValueError(f"{name!r} is no provider")
-        if not target:
-            raise ValueError("redirect_uri is needed, here or in SupabaseConfig")
         if not state:
             raise ValueError("state must be an unguessable text")
-        query = {"provider": name, "redirect_to": with_state(target, state)}
-        if scopes:
-            query["scopes"] = " ".join(scopes)
-        query |= _challenge(self._flows.begin(OAUTH, name, state))
-        return f"{self._api.url}/authorize?{urlencode(query)}"
+        return self._authorize(provider, state, scopes, redirect_uri)
+
+    def start_oauth(
+        self,
+        provider: str | AuthProvider,
+        *,
+        redirect_uri: str | None = None,
+        scopes: list[str] | None = None,
+    ) -> OAuthStart:
+        """Begin a sign-in at a provider; it is to be finished within ten minutes.
+
+        Raises:
+            AuthBackendError: The KV store failed.
+            ValueError: There is no *redirect_uri*, or *provider* cannot be one.
+        """
+        state, binding = new_state(), new_state()
+        url = self._authorize(provider, state, scopes, redirect_uri, binding)
+        return OAuthStart(url=url, state=state, binding=binding)
 
     def sign_in_with_oauth(
         self,
@@ -488,26 +498,34 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         user_agent: str | None = None,
         ip_address: str | None = None,
         request: AuthRequest | None = None,
-        state: str | None = None,
+        state: str | None = NOT_GIVEN,
+        binding: str | None = NOT_GIVEN,
     ) -> AuthResult:
         """Finish a sign-in at a provider; who comes for the first time gets an account.
 
         Args:
             code: From the callback.
-            state: From the callback too. It is needed: by it the proof (PKCE) is found that goes
-                with the code.
+            state: From the callback too. By it the proof (PKCE) is found that goes with the code.
+            binding: The secret of :class:`~.models.OAuthStart` from the browser's cookie. Once this
+                keyword is given, an empty or missing value is a refusal. Left out, the caller holds
+                the state against the browser's session.
 
         Raises:
-            InvalidCredentialsError: The state was not made by this client, is over or spent; or the
+            InvalidCredentialsError: The state is unknown, over, spent or another browser's; or the
                 code was refused.
             UserDisabledError: The account is disabled.
             SignupDisabledError: There is no account, and the project takes no new users.
             AuthBackendError: The service or the KV store failed.
+            NotImplementedError: *state* was left out.
         """
-        verifier = self._flows.end(OAUTH, str(provider), state)
-        if verifier is None:
+        if state is NOT_GIVEN:
+            raise NotImplementedError(
+                "Supabase redeems a code with the proof that its state leads to: pass state="
+            )
+        verifier = self._flows.end(OAUTH, str(provider), state, binding)
+        if verifier is None or not _plausible(code):
             raise InvalidCredentialsError(
-                "This sign-in was not begun here, or is over, or state= was not given: begin again"
+                "This sign-in was not begun here, or is over: begin again"
             )
         body = {"auth_code": code, "code_verifier": verifier}
         return self._entered(
@@ -816,6 +834,25 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         self._sessions.forget_org(org_id, user_id)
 
     # Steps
+
+    def _authorize(
+        self,
+        provider: str | AuthProvider,
+        state: str,
+        scopes: list[str] | None,
+        redirect_uri: str | None,
+        binding: str = "",
+    ) -> str:
+        name, target = str(provider), redirect_uri or self._config.redirect_uri
+        if not _PROVIDER.fullmatch(name) or name in (AuthProvider.EMAIL, AuthProvider.MAGIC_LINK):
+            raise ValueError(f"{name!r} is no provider")
+        if not target:
+            raise ValueError("redirect_uri is needed, here or in SupabaseConfig")
+        query = {"provider": name, "redirect_to": with_state(target, state)}
+        if scopes:
+            query["scopes"] = " ".join(scopes)
+        query |= _challenge(self._flows.begin(OAUTH, name, state, binding))
+        return f"{self._api.url}/authorize?{urlencode(query)}"
 
     def _require_member(self, org_id: Id, user_id: str) -> None:
         key = as_id(org_id)

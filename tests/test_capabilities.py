@@ -80,6 +80,10 @@ SUPABASE_GAPS = {
         lambda auth: auth.set_active_org(session_id="s", org_id=None),
         "pass refresh_token=",
     ),
+    "sign_in_with_oauth": (
+        lambda auth: auth.sign_in_with_oauth("google", "code"),
+        "pass state=",
+    ),
     "sign_out": (lambda auth: auth.sign_out(str(uuid.uuid4())), "set SupabaseConfig.jwt_secret"),
     "sign_out_all": (
         lambda auth: auth._sign_out_by_link(auth.create_user(email="ada@example.com")),

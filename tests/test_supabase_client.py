@@ -544,11 +544,47 @@ def test_a_sign_in_at_a_provider_ends_once_and_where_it_was_begun(auth, project)
     for provider, state in (("github", STATE), ("google", "another"), ("google", None)):
         with pytest.raises(InvalidCredentialsError):
             auth.sign_in_with_oauth(provider, back.code, state=state)
+    with pytest.raises(NotImplementedError, match="pass state="):
+        auth.sign_in_with_oauth("google", back.code)
     assert auth.sign_in_with_oauth("google", back.code, state=STATE)
     project.calls.clear()
     with pytest.raises(InvalidCredentialsError):
         auth.sign_in_with_oauth("google", back.code, state=STATE)
     assert project.calls == []
+
+
+def test_a_sign_in_is_bound_to_the_browser_that_began_it(auth, project):
+    """Login CSRF: the attacker's own code and state, in the victim's browser."""
+    start = auth.start_oauth("google", scopes=["a"])
+    back = project.consent(start.url)
+    assert back.state == start.state
+    for binding in ("", None, "another", auth.start_oauth("google").binding):
+        with pytest.raises(InvalidCredentialsError):
+            auth.sign_in_with_oauth("google", back.code, state=back.state, binding=binding)
+    result = auth.sign_in_with_oauth("google", back.code, state=back.state, binding=start.binding)
+    assert auth.authenticate(bearer(result.tokens))
+    assert start.binding not in repr(start)
+
+
+def test_a_sign_in_without_a_binding_is_no_browsers(auth, project):
+    back = project.consent(auth.get_oauth_authorization_url("google", STATE))
+    with pytest.raises(InvalidCredentialsError):
+        auth.sign_in_with_oauth("google", back.code, state=STATE, binding="some cookie")
+
+
+def test_who_can_write_the_kv_store_begins_no_flow(auth, project):
+    back = project.consent(auth.get_oauth_authorization_url("google", STATE))
+    (key,) = auth._kv_client.scan()
+    kept = auth._kv_client.get(key)
+    for forged in (b"", b"1", kept[:32] + bytes(32), bytes(32) + kept[32:], kept[:-1]):
+        auth._kv_client.set(key, forged)
+        with pytest.raises(InvalidCredentialsError):
+            auth.sign_in_with_oauth("google", back.code, state=STATE)
+    other = auth._flows._key("oauth", "google", "another state")
+    auth._kv_client.set(other, kept)
+    with pytest.raises(InvalidCredentialsError):
+        auth.sign_in_with_oauth("google", back.code, state="another state")
+    assert STATE.encode() not in key + kept
 
 
 def test_a_code_of_another_sign_in_is_refused(auth, project):

@@ -1,18 +1,21 @@
 """Sign-ins by PKCE that were begun and not yet finished, at providers and by mail.
 
 A flow is known by its state, good once. The verifier is computed from the state and a secret, so
-that a copy of the KV store holds nothing that could be presented (RFC 7636; RFC 9700, section 4.7).
+that a copy of the KV store holds nothing that could be presented; what is kept carries a MAC, so
+that who writes there forges nothing (RFC 7636; RFC 9700, section 4.7).
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import secrets
 from datetime import timedelta
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from .._keys import KeyRing
+from .._local.oauth_flows import NOT_GIVEN
 from ..exceptions import AuthNotConnectedError
 from ..kv.base import KVClient
 from ..providers.pkce import challenge_s256
@@ -21,6 +24,7 @@ __all__ = ["MAIL", "OAUTH", "Flows", "new_state", "with_state"]
 
 OAUTH = "oauth"
 MAIL = "mail"
+_HASH_BYTES = 32
 _LIFETIMES = {OAUTH: timedelta(minutes=10), MAIL: timedelta(hours=24)}
 
 
@@ -31,27 +35,41 @@ class Flows:
         self._store = kv
         self._keys = keys
 
-    def begin(self, kind: str, about: str, state: str) -> str:
+    def begin(self, kind: str, about: str, state: str, binding: str = "") -> str:
         """Note a flow and return its code challenge.
 
         Args:
             about: The provider, or the kind of mail; the flow ends with the same.
+            binding: The secret that one browser keeps, if one does.
 
         Raises:
             AuthBackendError: The KV store failed.
         """
-        self._kv.set(self._key(kind, about, state), b"1", ttl=_LIFETIMES[kind].total_seconds())
+        key, browser = self._key(kind, about, state), _hash(binding)
+        kept = browser + self._keys.mac("flow", key + browser)
+        self._kv.set(key, kept, ttl=_LIFETIMES[kind].total_seconds())
         return challenge_s256(self._verifier(kind, state))
 
-    def end(self, kind: str, about: str, state: str | None) -> str | None:
-        """Spend a flow and return its verifier; ``None`` for one that is unknown, over or spent.
+    def end(
+        self, kind: str, about: str, state: str | None, binding: str | None = NOT_GIVEN
+    ) -> str | None:
+        """Spend a flow and return its verifier.
+
+        ``None`` for a flow that is unknown, over, spent, or another browser's; that last one is not
+        spent by it.
 
         Raises:
             AuthBackendError: The KV store failed.
         """
-        if not isinstance(state, str) or not self._kv.delete(self._key(kind, about, state)):
+        if not isinstance(state, str):
             return None
-        return self._verifier(kind, state)
+        key = self._key(kind, about, state)
+        kept = self._kv.get(key) or b""
+        browser, mac = kept[:_HASH_BYTES], kept[_HASH_BYTES:]
+        same = binding is NOT_GIVEN or hmac.compare_digest(_hash(binding or ""), browser)
+        if not same or not self._keys.check("flow", key + browser, mac):
+            return None
+        return self._verifier(kind, state) if self._kv.delete(key) else None
 
     @property
     def _kv(self) -> KVClient:
@@ -68,8 +86,12 @@ class Flows:
         return b"derp:auth:supabase:flow:" + hashlib.sha256(named).hexdigest().encode()
 
 
+def _hash(binding: str) -> bytes:
+    return hashlib.sha256(binding.encode("utf-8", "surrogatepass")).digest()
+
+
 def new_state() -> str:
-    """Return a state that nobody can guess."""
+    """Return a state, or a binding, that nobody can guess."""
     return secrets.token_urlsafe(32)
 
 
