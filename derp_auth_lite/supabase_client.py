@@ -579,7 +579,8 @@ class SupabaseAuthClient(LocalOrgAuthClient):
                 or is the present one.
         """
         self._check_password(new_password)
-        tokens = token_pair(self._redeem(RECOVERY, "recovery", token, state), self._clock())
+        answer = self._redeem(RECOVERY, "recovery", token, state)
+        tokens, user = token_pair(answer, self._clock()), self._user(answer.get("user"))
         try:
             changed = self._api.as_user(
                 "PUT",
@@ -588,11 +589,13 @@ class SupabaseAuthClient(LocalOrgAuthClient):
                 {"password": new_password},
                 errors=errors.RESET,
             )
+        except AuthBackendError:
+            self._sessions.end_all(user.id)  # it may be done, and its answer lost
+            raise
         finally:
             self._leave(tokens)
-        user = self._user(changed.json_object())
         self._sessions.end_all(user.id)
-        return user
+        return self._user(changed.json_object())
 
     def confirm_email(self, token: str, *, state: str | None = None) -> UserInfo:
         """Take an address for proved, with the token of a confirmation link, which is spent by it.
@@ -771,6 +774,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         Raises:
             InvalidTokenError: An access token was given that is no valid one: refresh it first, or
                 its session would live on.
+            ConfigError: The project does not take the legacy secret; here the session has ended.
             NotImplementedError: An id was given, and there is no legacy secret.
         """
         given = str(session_id)
@@ -778,7 +782,10 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             claims = self._tokens.verify(given)
             if claims is None:
                 raise InvalidTokenError
-            self._end(claims["session_id"], claims["sub"], given)
+            try:
+                self._end(claims["session_id"], claims["sub"], given)
+            except errors.NotTakenError as error:
+                raise InvalidTokenError from error
             return
         if not self._tokens.can_mint:
             raise NotImplementedError(
@@ -788,7 +795,8 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         key = as_id(given)
         known = None if key is None else self._sessions.find(key)
         if key is not None and known is not None:
-            self._end(key, known.user_id, self._tokens.mint(known.user_id, key))
+            self._sessions.end(key)
+            self._log_out_by_secret(self._tokens.mint(known.user_id, key), "local")
 
     def sign_out_all(self, user_id: Id) -> None:
         """End every session of a user.
@@ -797,6 +805,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         redeemed here: no mail is sent, but links that are out die, and ``last_sign_in_at`` moves.
 
         Raises:
+            ConfigError: The project does not take the legacy secret.
             NotImplementedError: There is no legacy secret, and a link will not do: the user is
                 disabled, or the address unconfirmed, and a link would confirm it. The sessions that
                 are known here have ended all the same.
@@ -806,7 +815,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             return
         self._sessions.end_all(key)
         if self._tokens.can_mint:
-            self._log_out(self._tokens.mint(key), "global")
+            self._log_out_by_secret(self._tokens.mint(key), "global")
             return
         try:
             user = self.get_user(key)
@@ -1008,6 +1017,15 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             self._api.as_user("POST", "/logout", access_token, errors=errors.LOGOUT, scope=scope)
         except errors.SignedOutError:
             _log.debug("the session had ended at Supabase already")
+
+    def _log_out_by_secret(self, access_token: str, scope: str) -> None:
+        try:
+            self._log_out(access_token, scope)
+        except errors.NotTakenError as error:
+            raise ConfigError(
+                "Supabase does not take what SupabaseConfig.jwt_secret signs: set it anew, or to "
+                "nothing"
+            ) from error
 
     def _leave(self, tokens: TokenPair) -> None:
         """End the session that a redeemed link began; its tokens are given to nobody."""

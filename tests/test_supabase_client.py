@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import uuid
 from datetime import timedelta
@@ -296,8 +297,6 @@ def test_a_password_beyond_72_bytes_would_be_cut_and_is_refused(auth, project):
 
 
 def test_the_policy_of_the_configuration_holds(project, clock):
-    import dataclasses
-
     config = dataclasses.replace(project.config, password=PasswordConfig(min_length=20))
     with connected(config, clock) as auth, pytest.raises(PasswordValidationError):
         auth.sign_up(email=ADA, password="nineteen characters")
@@ -689,6 +688,46 @@ def test_an_expired_access_token_does_not_pretend_to_sign_out(auth, project, clo
     assert not project.sessions
 
 
+@with_settings(legacy_secret=False)
+def test_a_secret_that_the_project_takes_no_more_is_told(auth, project, clock):
+    """It would be silence over a session that lives on."""
+    config = dataclasses.replace(project.config, jwt_secret="a retired secret" * 3)
+    with connected(config, clock) as late:
+        tokens = join(late).tokens
+        session = late.authenticate(bearer(tokens))
+        for act in (
+            lambda: late.sign_out(session.session_id),
+            lambda: late.sign_out_all(session.user_id),
+        ):
+            with pytest.raises(ConfigError, match="jwt_secret"):
+                act()
+        assert late.authenticate(bearer(tokens)) is None
+
+
+def test_a_token_that_is_over_for_the_service_alone_is_told_too(auth, project, clock):
+    """Clocks may differ by a minute here; there they do not."""
+    tokens = join(auth).tokens
+    clock.advance(seconds=3630)
+    assert auth.authenticate(bearer(tokens))
+    with pytest.raises(InvalidTokenError):
+        auth.sign_out(tokens.access_token)
+
+
+@pytest.mark.parametrize("code", ["session_not_found", "session_expired", "user_not_found"])
+def test_what_says_that_a_session_is_over_is_fine(auth, project, code):
+    session = auth.authenticate(bearer(join(auth).tokens))
+    project.refuse(403, code)
+    auth.sign_out(session.session_id)
+
+
+@pytest.mark.parametrize("code", ["no_authorization", "not_admin", "unexpected_failure"])
+def test_anything_else_may_have_left_it_alive(auth, project, code):
+    session = auth.authenticate(bearer(join(auth).tokens))
+    project.refuse(403, code)
+    with pytest.raises(AuthBackendError):
+        auth.sign_out(session.session_id)
+
+
 def test_signing_out_a_session_that_the_service_ended_already_is_fine(auth, project):
     tokens = join(auth).tokens
     session = auth.authenticate(bearer(tokens))
@@ -742,8 +781,6 @@ def test_a_session_that_ended_here_stays_ended_when_the_user_comes_back(auth, pr
 
 def test_a_project_that_signs_with_an_unknown_secret_signs_nobody_out(project, clock):
     """Without the secret every token would look wrong: that is a mistake, and told as one."""
-    import dataclasses
-
     with FakeSupabase(clock=clock, alg="HS256") as legacy:
         config = dataclasses.replace(legacy.config, jwt_secret="")
         with connected(config, clock) as auth:

@@ -169,13 +169,15 @@ def test_a_wrong_key_of_the_gateway_is_no_wrong_password(auth, project, deed):
         (403, "session_not_found", InvalidTokenError),
         (403, "user_not_found", InvalidTokenError),
         (422, "user_sso_managed", AuthBackendError),
+        (400, "validation_failed", PasswordValidationError),
     ],
 )
 def test_the_second_step_of_a_reset_has_errors_of_its_own(auth, project, deed, status, code, error):
     email = f"{code}-{project.versioned}@example.com".lower()
     join(auth, email)
     auth.request_password_recovery(email=email, recovery_url=PAGE)
-    project.disturb(status, {"code": code, "error_code": code, "message": "refused"}, path="/user")
+    refused = {"error_code": code, "msg": "Password cannot be longer than 72 characters"}
+    project.disturb(status, refused, path="/user")
     with pytest.raises(error):
         auth.reset_password(project.last_mail().token, "another good password")
     assert project.last_call().path.endswith("/logout"), "the session of the reset is ended"

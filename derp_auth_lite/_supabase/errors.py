@@ -39,6 +39,7 @@ __all__ = [
     "USER",
     "ConflictError",
     "NoSuchLinkError",
+    "NotTakenError",
     "SignedOutError",
     "Table",
     "translator",
@@ -55,6 +56,10 @@ class ConflictError(AuthBackendError):
 
 class NoSuchLinkError(AuthBackendError):
     """There is nobody to send this link to."""
+
+
+class NotTakenError(AuthBackendError):
+    """The service does not take the access token that a session was to be ended with."""
 
 
 class SignedOutError(AuthBackendError):
@@ -202,10 +207,13 @@ CREATE: Table = {
     "weak_password": _password,
     "validation_failed": _password_if_named,
 }
-LOGOUT: Table = dict.fromkeys(
-    ("session_not_found", "session_expired", "user_not_found", "no_authorization", "bad_jwt"),
-    _plain(SignedOutError),
-)
+LOGOUT: Table = {
+    **dict.fromkeys(
+        ("session_not_found", "session_expired", "user_not_found"), _plain(SignedOutError)
+    ),
+    "bad_jwt": _plain(NotTakenError),
+}
+"""Just what says that the session is over: after anything else it may live on."""
 
 
 def translator(table: Table, about: str = "") -> ErrorTranslator:
