@@ -231,6 +231,17 @@ def test_signing_out_holds_here_although_the_service_fails(auth, project):
     assert not project.sessions, "the refresh ended what the sign-out could not"
 
 
+def test_a_reset_whose_answer_is_lost_has_ended_the_sessions_too(auth, project):
+    tokens = join(auth).tokens
+    auth.request_password_recovery(email=ADA, recovery_url=PAGE)
+    token = project.last_mail().token
+    project.disturb(lost=True, path="/user")
+    with pytest.raises(AuthBackendError):
+        auth.reset_password(token, "another good password")
+    assert auth.sign_in_with_password(ADA, "another good password")
+    assert auth.authenticate(bearer(tokens)) is None
+
+
 def test_a_user_whom_the_service_cannot_delete_stays_and_can_be_deleted_again(auth, project):
     user = join(auth).user
     project.disturb(path=user.id)  # whether there is one, is answered
