@@ -634,6 +634,21 @@ class TestMail:
         with pytest.raises(ConfigError, match="set_email"):
             auth.deliver_mail()
 
+    def test_asking_for_a_confirmation_is_as_many_calls_for_everybody_and_fails_alike(
+        self, auth, service
+    ):
+        """Else time, or the failure of the second call, would tell who has an account."""
+        auth.create_user(email="unproved@example.com")
+        auth.create_user(email=ADA, confirmed=True)
+        for email in ("unproved@example.com", ADA, "nobody@example.com"):
+            service.calls.clear()
+            auth.resend_confirmation_email(email=email, confirmation_url=PAGE)
+            assert [call.method for call in service.calls] == ["GET", "POST"]
+            service.disturb(500, path="/email_verification/send")
+            with pytest.raises(AuthBackendError):
+                auth.resend_confirmation_email(email=email, confirmation_url=PAGE)
+        assert [mail.to for mail in service.mails] == ["unproved@example.com"]
+
     def test_a_limit_of_confirmations_tells_nobody_who_has_an_account(self, auth, service):
         join(auth)
         service.refuse(429, "too_many_requests", path="/send")

@@ -234,7 +234,7 @@ RESET: Table = {
     "404": _INVALID,
 }
 SEND_CONFIRMATION: Table = {"404": _NO_LINK, "email_already_verified": _NO_LINK, "429": _NO_LINK}
-"""Only an address with an account comes so far: a limit would tell that it has one."""
+"""Each address with an account has a limit of its own, which would tell that it has one."""
 
 CONFIRM: Table = dict.fromkeys(
     (
