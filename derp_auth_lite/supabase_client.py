@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import secrets
@@ -277,8 +278,9 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         """Change an account on an administrator's word.
 
         A changed address takes effect at once and counts as confirmed if the old one did: the
-        service has no other way. Disabling keeps the user from signing in and refreshing, and ends
-        the sessions that are known here. A new role is in access tokens from the next refresh on.
+        service has no other way. Links that were mailed to the old one die. Disabling keeps the
+        user from signing in and refreshing, and ends the sessions that are known here. A new role
+        is in access tokens from the next refresh on.
 
         Args:
             **kwargs: first_name, last_name, username, image_url, metadata, role, is_active,
@@ -295,6 +297,8 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         key = self._known_id(user_id)
         present = self.get_user(key).metadata if "metadata" in changes else None
         user = self._change(key, user_changes(changes, present))
+        if email is not None:
+            self._replace_links(user)
         if not user.is_active:
             self._sessions.end_all(key)
         return user
@@ -896,6 +900,17 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             versioned="email" not in body,
         )
         return self._user(result.json_object())
+
+    def _replace_links(self, user: UserInfo) -> None:
+        """Have all links of a user die, of which the service keeps the newest of a kind; mail none.
+
+        It would take one that went to another address of the user's before.
+        """
+        confirmed = user.email_confirmed_at is not None
+        for kind in ("magiclink",) if confirmed else ("magiclink", "signup"):
+            body = {"type": kind, "email": user.email}
+            with contextlib.suppress(errors.NoSuchLinkError):  # confirmed at this very moment
+                self._api.admin("POST", "/admin/generate_link", body, errors=errors.LINK)
 
     def _exists(self, user_id: str) -> bool:
         try:

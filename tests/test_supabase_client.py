@@ -476,6 +476,28 @@ def test_who_had_proved_the_address_keeps_the_password_when_a_link_is_used(maili
     assert mailing.sign_in_with_password(ADA, PASSWORD).tokens
 
 
+@with_settings(autoconfirm=False)
+@pytest.mark.parametrize("confirmed", [True, False], ids=["confirmed", "unconfirmed"])
+def test_links_that_went_to_an_old_address_are_worth_nothing(auth, project, confirmed):
+    user = auth.create_user(email=ADA, confirmed=confirmed)
+    auth.request_password_recovery(email=ADA, recovery_url=PAGE)
+    recovery = project.last_mail().token
+    auth.resend_confirmation_email(email=ADA, confirmation_url=PAGE)
+    auth.sign_in_with_magic_link(email=ADA, magic_link_url=PAGE)
+    tokens = {recovery, *(mail.token for mail in project.mails)}
+    project.mails.clear()
+    auth.update_user(user_id=user.id, email="new@example.com")
+    for token in tokens:
+        for redeem in (
+            auth.verify_magic_link,
+            auth.confirm_email,
+            lambda token: auth.reset_password(token, NEW_PASSWORD),
+        ):
+            with pytest.raises(InvalidTokenError):
+                redeem(token)
+    assert project.mails == []
+
+
 def test_a_magic_link_makes_no_account_where_nobody_may_join(mailing, project):
     join(mailing)
     project.disable_signup = True
