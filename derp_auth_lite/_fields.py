@@ -38,4 +38,4 @@ def as_utc(value: int | datetime) -> datetime:
     """Return a stored moment as an aware time in UTC."""
     if isinstance(value, int):
         return from_microseconds(value)
-    return value.astimezone(UTC)
+    return value if value.tzinfo is UTC else value.astimezone(UTC)

@@ -83,8 +83,10 @@ class _Adapter(peewee.Psycopg3Adapter):  # type: ignore[misc]  # Peewee is not t
             db.behind_pooler = _is_pooler(connection)
             if db.behind_pooler:
                 connection.prepare_threshold = None
-            elif db.limits:
-                connection.execute("; ".join(f"SET {limit}" for limit in db.limits), prepare=False)
+            else:
+                # Times that come in UTC need not be moved there.
+                settings = ["TimeZone = 'UTC'", *db.limits]
+                connection.execute("; ".join(f"SET {each}" for each in settings), prepare=False)
             _read_cheaply(connection)
             connection.cursor_of_all = connection.cursor()
         except BaseException:
