@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import sqlite3
+import textwrap
 from pathlib import Path
 
 from .interleaved import Row, table
@@ -21,9 +22,14 @@ ratios hold within about a fifth. A target that was missed is marked.
 """
 
 
-def report(title: str, rows: list[Row]) -> None:
-    """Print a table, and keep it in place of the one that had its title."""
+def report(title: str, rows: list[Row], note: str = "") -> None:
+    """Print a table, and keep it in place of the one that had its title.
+
+    Args:
+        note: What decides the figures.
+    """
     text = f"{title}\n{'-' * len(title)}\n\n{_machine()}::\n\n{_indented(table(rows))}\n"
+    text += f"\n{textwrap.fill(note, 100)}\n" if note else ""
     print(f"\n{title}\n{table(rows)}")
     sections = {**_kept(), title: text}
     FILE.write_text("\n".join([_HEAD, *(sections[name] for name in sorted(sections))]))
