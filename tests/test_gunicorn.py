@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from .servers.redis_server import running_redis
 from .support import SECRET
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="gunicorn needs fork")
@@ -48,7 +49,17 @@ CHECKOUT = Path(__file__).parent.parent
 
 
 @pytest.fixture
-def port(database, tmp_path):
+def kv(database, tmp_path):
+    """A folder beside SQLite, a server beside PostgreSQL."""
+    if database.startswith("postgresql"):
+        with running_redis() as url:
+            yield url
+    else:
+        yield str(tmp_path / "kv")
+
+
+@pytest.fixture
+def port(database, kv, tmp_path):
     """The port of a server of three workers, each of which is replaced after a dozen requests."""
     (tmp_path / "notes.py").write_text(APPLICATION)
     log = tmp_path / "log"
@@ -58,7 +69,7 @@ def port(database, tmp_path):
         **os.environ,
         "DATABASE": database,
         "SECRET": SECRET,
-        "KV": str(tmp_path / "kv"),
+        "KV": kv,
         "PYTHONPATH": os.pathsep.join([str(CHECKOUT), str(tmp_path)]),
     }
     with log.open("wb") as output:
