@@ -33,6 +33,7 @@ from ._supabase.mail import LinkMail, hashed_token
 from ._supabase.mapping import (
     is_fake_user,
     is_first_proof,
+    issued_at,
     session_info,
     session_of_token,
     token_pair,
@@ -279,8 +280,8 @@ class SupabaseAuthClient(LocalOrgAuthClient):
 
         A changed address takes effect at once and counts as confirmed if the old one did: the
         service has no other way. Links that were mailed to the old one die. Disabling keeps the
-        user from signing in and refreshing, and ends the sessions that are known here. A new role
-        is in access tokens from the next refresh on.
+        user from signing in and refreshing, and this client refuses the sessions that there were.
+        A new role is in access tokens from the next refresh on.
 
         Args:
             **kwargs: first_name, last_name, username, image_url, metadata, role, is_active,
@@ -681,6 +682,8 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             return None
         known = self._sessions.find(session_id)
         if known is None:
+            if self._sessions.is_over(user_id, issued_at(claims)):
+                return None
             self._sessions.note(session_id, user_id)
         elif known.ended or known.user_id != user_id:
             return None
@@ -811,8 +814,8 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         Raises:
             ConfigError: The project does not take the legacy secret.
             NotImplementedError: There is no legacy secret, and a link will not do: the user is
-                disabled, or the address unconfirmed, and a link would confirm it. The sessions that
-                are known here have ended all the same.
+                disabled, or the address unconfirmed, and a link would confirm it. This client
+                refuses the sessions that there were all the same.
         """
         key = as_id(user_id)
         if key is None:

@@ -11,6 +11,7 @@ from derp_auth_lite._supabase.sessions import FORGOTTEN, KEPT, RemoteSessions
 from derp_auth_lite.testing import FakeSupabase
 
 from .supabase_support import bearer, connected, join
+from .support import Request
 
 
 @pytest.fixture
@@ -136,3 +137,37 @@ def test_a_removed_member_has_no_organization_however_it_races(database, clock):
             auth.add_org_member(org_id=org.id, user_id=bob.user.id)
             assert auth.authenticate(bearer(tokens)).org_id is None
             auth.remove_org_member(org_id=org.id, user_id=bob.user.id)
+
+
+def test_all_sessions_of_a_user_are_over_until_new_ones_begin(store, clock):
+    before = clock()
+    assert not store.is_over(store.ada, before)
+    store.end_all(store.ada)
+    clock.advance(seconds=1)
+    assert store.is_over(store.ada, before)
+    assert not store.is_over(store.ada, clock())
+    assert not store.is_over(store.bob, before)
+    store.end_all(store.ada)
+    assert store.is_over(store.ada, clock())
+    clock.advance(seconds=KEPT.total_seconds() + 1)
+    assert store.purge(clock(), 10) == 1
+    assert not store.is_over(store.ada, before)
+
+
+@pytest.mark.parametrize("end", ["disable", "delete", "sign_out_all"])
+def test_a_token_that_was_never_seen_here_ends_with_its_user(clock, end):
+    """Of a session that a browser has begun at the service itself."""
+    with FakeSupabase(clock=clock) as project, connected(project.config, clock) as auth:
+        user = join(auth).user
+        unseen = Request(project.sign(user.id, new_id()))
+        clock.advance(seconds=1)
+        if end == "disable":
+            auth.update_user(user_id=user.id, is_active=False)
+        elif end == "delete":
+            auth.delete_user(user.id)
+        else:
+            auth.sign_out_all(user.id)
+        assert auth.authenticate(unseen) is None
+        if end == "sign_out_all":
+            clock.advance(seconds=1)
+            assert auth.authenticate(Request(project.sign(user.id, new_id())))

@@ -18,6 +18,7 @@ __all__ = [
     "RESERVED",
     "is_fake_user",
     "is_first_proof",
+    "issued_at",
     "session_info",
     "session_of_token",
     "token_pair",
@@ -152,6 +153,12 @@ def session_info(
         org_id=org and org[0],
         org_role=org and org[1],
     )
+
+
+def issued_at(claims: Mapping[str, Any]) -> datetime:
+    """Return when a token was made; one that does not say was long ago."""
+    begun = claims.get("iat")
+    return _moment(begun if _is_number(begun) else 0)
 
 
 def session_of_token(access_token: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -19,6 +20,8 @@ KEPT = timedelta(days=8)
 FORGOTTEN = timedelta(days=90)
 """After what time a living session without an organization is forgotten: its next request, if there
 is one, makes it known again."""
+
+_MARKS = uuid.UUID("0f4f2d2e-9a0b-5c57-8d0e-6d61726b7321")
 
 
 def _check() -> Any:
@@ -75,6 +78,28 @@ def _end(*conditions: Any) -> Any:
 
 _END = Statement(lambda: _end(RemoteSession.id == Bind("id")))
 _END_ALL = Statement(lambda: _end(RemoteSession.user_id == Bind("user_id")))
+_MARK = Statement(
+    lambda: (
+        RemoteSession.insert(
+            {
+                RemoteSession.id: Bind("id"),
+                RemoteSession.user_id: Bind("user_id"),
+                RemoteSession.created_at: Bind("now"),
+                RemoteSession.ended_at: Bind("now"),
+            }
+        )
+        .on_conflict(
+            conflict_target=[RemoteSession.id], update={RemoteSession.ended_at: Bind("now")}
+        )
+        .returning(RemoteSession.id)
+    )
+)
+_IS_OVER = Statement(
+    lambda: RemoteSession.select(RemoteSession.id).where(
+        RemoteSession.id == Bind("id"), RemoteSession.ended_at >= Bind("since")
+    ),
+    repeatable=True,
+)
 
 
 def _forget_org(*conditions: Any) -> Any:
@@ -146,8 +171,14 @@ class RemoteSessions:
         self._engine.execute(_END, id=session_id, now=self._engine.now)
 
     def end_all(self, user_id: str) -> None:
-        """End every session of a user that is known here."""
-        self._engine.execute(_END_ALL, user_id=user_id, now=self._engine.now)
+        """End every session of a user: those that are known here, and those that are not yet."""
+        now = self._engine.now
+        self._engine.execute(_END_ALL, user_id=user_id, now=now)
+        self._engine.execute(_MARK, id=_mark_of(user_id), user_id=user_id, now=now)
+
+    def is_over(self, user_id: str, since: datetime) -> bool:
+        """Tell whether all sessions of a user were ended at *since* or later."""
+        return self._engine.fetch_one(_IS_OVER, id=_mark_of(user_id), since=since) is not None
 
     def forget_org(self, org_id: str, user_id: str | None = None) -> None:
         """Take an organization out of all sessions, or just of a user's."""
@@ -161,3 +192,8 @@ class RemoteSessions:
         return self._engine.execute(
             _PURGE, ended_before=now - KEPT, created_before=now - FORGOTTEN, limit=limit
         )
+
+
+def _mark_of(user_id: str) -> str:
+    """Return the id of the row that stands for all sessions of a user."""
+    return str(uuid.uuid5(_MARKS, user_id))
