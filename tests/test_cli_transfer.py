@@ -85,6 +85,24 @@ def test_a_pipe_leads_from_one_database_into_another():
     assert "1 new" in run("two.db", "import", "-", stdin=piped.encode()).stdout
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such names of pipes")
+@pytest.mark.parametrize("system", ["native", "django"])
+def test_a_pipe_has_a_name_where_a_shell_makes_one(system):
+    """As in ``import <(gunzip -c accounts.jsonl.gz)``: nobody can go back in it."""
+    run("app.db", "init")
+    reading, writing = os.pipe()
+    try:
+        with os.fdopen(writing, "wb") as stream:
+            stream.write(file_of(user(1)) if system == "native" else b"[]")
+        arguments = ("import", f"/dev/fd/{reading}", "--from", system)
+        if system == "native":
+            assert run("app.db", *arguments).stdout == "user     1 new\n"
+        else:
+            assert "name a file" in run("app.db", *arguments, ends=2).output
+    finally:
+        os.close(reading)
+
+
 def test_a_file_that_is_wrong_is_one_line_that_names_the_place():
     run("app.db", "init")
     Path("a.jsonl").write_bytes(file_of(user(1), user(2, role=7)))

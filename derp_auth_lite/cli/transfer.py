@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -166,17 +166,27 @@ def _opened(
     if "://" in source:
         raise Failure("Only --from derp reads a database; export the accounts to a file", USAGE)
     if source == "-":
-        if system != "native":
-            raise Failure("The files of other systems cannot be read from stdin", USAGE)
-        yield read_lines(sys.stdin.buffer), None, lambda: 0
+        yield _piped(system, sys.stdin.buffer), None, lambda: 0
         return
     try:
         stream = Path(source).open("rb")  # noqa: SIM115  closed by the block below
     except OSError as error:
         raise Failure(f"{source} cannot be read: {error.strerror}", USAGE) from error
     with stream:
+        if not stream.seekable():
+            yield _piped(system, stream), None, lambda: 0
+            return
         records = read_lines(stream) if system == "native" else read_source(system, stream, options)
         yield records, os.fstat(stream.fileno()).st_size, stream.tell
+
+
+def _piped(system: str, stream: BinaryIO) -> Iterator[Any]:
+    """Return the records of what can be read once, from its beginning to its end."""
+    from .._native.transfer import read_lines
+
+    if system != "native":
+        raise Failure("The files of other systems cannot be read from a pipe: name a file", USAGE)
+    return read_lines(stream)
 
 
 def _note_export(engine: DatabaseEngine, records: int | None = None) -> None:
