@@ -381,6 +381,7 @@ class TestVerify:
             ({"exp": True}, "number"),
             ({"exp": -1}, "number"),
             ({"exp": 10**400}, "number"),
+            ({"exp": 253_402_300_800}, "number"),
             ({"exp": [T + 300]}, "number"),
             ({"nbf": "soon"}, "number"),
             ({"iat": {}}, "number"),

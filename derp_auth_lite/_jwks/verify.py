@@ -27,6 +27,8 @@ ASYMMETRIC_ALGORITHMS = (
     "ES512",
 )
 _MAX_CHARACTERS = 16_384
+_LAST = 253_402_300_800
+"""The first second of the year 10,000, which no date reaches."""
 
 
 class KeySource(Protocol):
@@ -138,7 +140,7 @@ def _check_times(claims: Mapping[str, Any], now: float, leeway: float) -> None:
 
 
 def _time(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LAST:
         raise ValueError("a time is not a number of seconds")
     return float(value)
 
