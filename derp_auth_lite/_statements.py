@@ -137,8 +137,8 @@ class Statement:
         return sql, names, constants
 
 
-def _json_text(value: dict[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+# Made once: json.dumps would make it for each value.
+_json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 def _jsonb(value: dict[str, Any]) -> Any:
