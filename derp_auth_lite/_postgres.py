@@ -171,8 +171,11 @@ class Postgres(PooledPostgresqlDatabase):  # type: ignore[misc]  # Peewee is not
         return not usable
 
     def begin(self, isolation_level: Any = None) -> None:
-        """Begin a transaction, with limits of its own where the session has none."""
-        if not self.behind_pooler or not self.limits:
+        """Begin a transaction, with limits of its own where the session has none.
+
+        One with an isolation level is the library's export, which has no limits.
+        """
+        if isolation_level or not self.behind_pooler or not self.limits:
             super().begin(isolation_level)
             return
         begin = "; ".join(["BEGIN", *(f"SET LOCAL {limit}" for limit in self.limits)])

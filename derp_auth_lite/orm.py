@@ -212,6 +212,15 @@ class DatabaseEngine:
             not self.database.is_closed() and self.database.transaction_depth()
         )
 
+    def lift_limits(self) -> None:
+        """Let the transaction at hand take as long as it takes; SQLite limits none.
+
+        For what waits for a person or another machine, and reads or writes whole tables.
+        """
+        if self.dialect == POSTGRESQL:
+            for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+                self.database.execute_sql(f"SET LOCAL {limit} = 0")
+
     def after_commit(self, action: Callable[[], None]) -> None:
         """Run *action* once the transaction at hand is committed; at once where there is none."""
         if self.database.is_closed() or not self.database.transaction_depth():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import threading
 import time
 import traceback
@@ -12,6 +13,7 @@ import psycopg
 import pytest
 
 from derp_auth_lite._migrations import _LOCK
+from derp_auth_lite._native.transfer import export_lines, load, read_lines
 from derp_auth_lite.exceptions import AuthBackendError, ConfigError
 from derp_auth_lite.orm import DatabaseEngine
 
@@ -117,6 +119,23 @@ def test_an_upgrade_waits_for_another_longer_than_a_statement_may_take(new_postg
         threading.Timer(0.6, other.rollback).start()
         with native_client(with_options(new_postgres_url, statement_timeout=0.2), clock) as auth:
             assert auth.count_users() == 0
+
+
+def test_an_export_and_an_import_wait_for_who_is_at_their_other_end(impatient):
+    impatient.create_user(email="ada@example.com")
+    lines = []
+    for line in export_lines(impatient._db):
+        time.sleep(0.3)
+        lines.append(line)
+    assert impatient.delete_user(impatient.find_user("ada@example.com").id)
+
+    def slowly():
+        for record in read_lines(io.BytesIO("".join(lines).encode())):
+            time.sleep(0.3)
+            yield record
+
+    load(impatient._db, slowly())
+    assert impatient.find_user("ada@example.com") is not None
 
 
 def test_an_acknowledged_write_is_read_by_every_thread_at_once(postgres_url, clock):

@@ -86,6 +86,6 @@ def _upgrade_lock(engine: DatabaseEngine) -> Iterator[None]:
     else:
         with engine.transaction():
             # Neither another's upgrade nor an index of a large table keeps to a statement's limit.
-            database.execute_sql("SET LOCAL statement_timeout = 0")
+            engine.lift_limits()
             database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
             yield

@@ -85,6 +85,7 @@ def load(
     loading = _Loading(engine, existing)
     try:
         with engine.transaction():
+            engine.lift_limits()  # who sends the records may take their time
             loading.all(records, progress)
             loading.end(dry_run)
             Events(engine).record("accounts_imported", details=loading.report.numbers())
