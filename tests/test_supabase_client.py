@@ -589,8 +589,9 @@ def test_a_sign_in_is_bound_to_the_browser_that_began_it(auth, project):
 
 def test_a_sign_in_without_a_binding_is_no_browsers(auth, project):
     back = project.consent(auth.get_oauth_authorization_url("google", STATE))
-    with pytest.raises(InvalidCredentialsError):
-        auth.sign_in_with_oauth("google", back.code, state=STATE, binding="some cookie")
+    for binding in ("some cookie", "", None):
+        with pytest.raises(InvalidCredentialsError):
+            auth.sign_in_with_oauth("google", back.code, state=STATE, binding=binding)
 
 
 def test_who_can_write_the_kv_store_begins_no_flow(auth, project):

@@ -66,8 +66,8 @@ class Flows:
         key = self._key(kind, about, state)
         kept = self._kv.get(key) or b""
         browser, mac = kept[:_HASH_BYTES], kept[_HASH_BYTES:]
-        same = binding is NOT_GIVEN or hmac.compare_digest(_hash(binding or ""), browser)
-        if not same or not self._keys.check("flow", key + browser, mac):
+        same = hmac.compare_digest(_hash(binding or ""), browser) and bool(binding)
+        if not (same or binding is NOT_GIVEN) or not self._keys.check("flow", key + browser, mac):
             return None
         return self._verifier(kind, state) if self._kv.delete(key) else None
 
