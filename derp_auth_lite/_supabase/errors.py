@@ -143,18 +143,30 @@ PASSWORD: Table = {
     "email_not_confirmed": _plain(EmailNotConfirmedError),
     "user_banned": _plain(UserDisabledError),
 }
-OTP: Table = dict.fromkeys(
-    ("otp_disabled", "signup_disabled", "over_email_send_rate_limit"), _plain(NoSuchLinkError)
+_UNSENT = dict.fromkeys(
+    (
+        "over_email_send_rate_limit",
+        "email_address_not_authorized",
+        "hook_timeout",
+        "hook_timeout_after_retry",
+        "unexpected_failure",
+    ),
+    _plain(NoSuchLinkError),
 )
-"""The first two tell of an address that it has no account, the third that it has one: whoever asks
-must not learn that (OWASP ASVS 5.0, 6.3.8)."""
+"""Mail is sent while the caller waits, and for addresses with an account alone: what goes wrong
+with it, a mail server that is down for one, tells who has one."""
 
-RECOVER: Table = dict.fromkeys(
-    ("over_email_send_rate_limit", "over_request_rate_limit"), _plain(NoSuchLinkError)
-)
+OTP: Table = {
+    **_UNSENT,
+    **dict.fromkeys(("otp_disabled", "signup_disabled"), _plain(NoSuchLinkError)),
+}
+"""The last two tell of an address that it has no account: whoever asks must not learn that (OWASP
+ASVS 5.0, 6.3.8)."""
+
+RECOVER: Table = {**_UNSENT, "over_request_rate_limit": _plain(NoSuchLinkError)}
 """The limit is counted for addresses with an account alone, so that it tells who has one."""
 
-RESEND: Table = {"over_email_send_rate_limit": _plain(NoSuchLinkError)}
+RESEND: Table = _UNSENT
 LINK: Table = dict.fromkeys(
     ("user_not_found", "email_exists", "validation_failed"), _plain(NoSuchLinkError)
 )
