@@ -72,6 +72,6 @@ def test_a_start_against_the_import_of_the_async_original(tmp_path):
     report(
         "A start, above bare Python",
         rows,
-        "Nearly half of it is Python's own dataclasses, typing, logging and sqlite3, and Peewee. Peewee"
-        " loads each driver that it finds, whatever the database.",
+        "Nearly half of it is Python's own dataclasses, typing, logging and sqlite3, and Peewee."
+        " Peewee loads each driver that it finds, whatever the database.",
     )
