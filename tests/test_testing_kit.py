@@ -273,6 +273,7 @@ def test_pytest_finds_the_plugin_by_its_entry_point():
 
 
 class TestOpenTestAuth:
+    @pytest.mark.timing
     def test_it_opens_and_closes_in_less_than_five_milliseconds(self):
         with open_test_auth():
             pass
