@@ -848,8 +848,16 @@ class WorkOSAuthClient(BaseAuthClient):
             self._revoke(key)
 
     def sign_out_all(self, user_id: Id) -> None:
-        """End every session of a user, the one at hand included; a call for each."""
-        self._end_sessions(user_id)
+        """End every session of a user, the one at hand included; a call for each.
+
+        Sessions that the service could not be told of end when they are refreshed.
+        """
+        whose = str(user_id)
+        try:
+            self._recent.end_sessions(whose)
+        finally:
+            self._end_sessions(user_id)
+        self._recent.sessions_ended(whose)
 
     def purge(self) -> int:
         """Remove what is over from the KV store; return how many records."""
@@ -1150,10 +1158,16 @@ class WorkOSAuthClient(BaseAuthClient):
     def _refuse_ended(self, session_id: str, user_id: str) -> None:
         """Refuse a session that was ended here while the service could not be told; tell it now."""
         try:
-            if not self._recent.is_over(session_id, user_id):
-                return
+            before = self._recent.sessions_to_end(user_id)
+            is_over = before is None and self._recent.is_over(session_id, user_id)
         except AuthBackendError:
             # The old token is spent: the new ones must not be lost, and authenticate looks again.
+            return
+        if before is not None:
+            self._end_sessions(user_id, before=before)
+            self._recent.sessions_ended(user_id)
+            is_over = self._recent.is_over(session_id, user_id)
+        if not is_over:
             return
         try:
             self.sign_out(session_id)
@@ -1186,10 +1200,21 @@ class WorkOSAuthClient(BaseAuthClient):
         except errors.EndedError:
             _log.debug("the session had ended at WorkOS already")
 
-    def _end_sessions(self, user_id: Id, but: str | None = None) -> None:
-        for session in self.list_sessions(user_id=user_id):
-            if session.session_id != but:
-                self.sign_out(session.session_id)
+    def _end_sessions(
+        self, user_id: Id, *, but: str | None = None, before: datetime | None = None
+    ) -> None:
+        """End sessions, all for this client before the first at the service."""
+        ended = [
+            session.session_id
+            for session in self.list_sessions(user_id=user_id)
+            if session.session_id != but and _has_begun(session, before)
+        ]
+        try:
+            for session_id in ended:
+                self._recent.session_ended(session_id)
+        finally:
+            for session_id in ended:
+                self._revoke(session_id)
 
     def _ask(self, path: str, body: dict[str, Any], table: errors.Table) -> None:
         with _nobody_told():
@@ -1298,6 +1323,12 @@ def _provider(provider: str | AuthProvider) -> str:
     if not name.isalnum() or name in (AuthProvider.EMAIL, AuthProvider.MAGIC_LINK):
         raise ValueError(f"{name!r} is no provider")
     return _PROVIDERS.get(name, name)
+
+
+def _has_begun(session: SessionInfo, before: datetime | None) -> bool:
+    """Tell whether a session began before a moment; one that does not say when did."""
+    begun = session.metadata.get("created_at")
+    return before is None or begun is None or bool(begun <= before)
 
 
 def _plausible(token: object) -> bool:

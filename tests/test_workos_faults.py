@@ -65,6 +65,33 @@ def test_a_session_whose_end_the_service_missed_gets_no_tokens_and_ends(auth, se
     assert [it["status"] for it in service.environment.sessions.values()] == ["revoked"]
 
 
+@pytest.mark.parametrize(
+    ("path", "end"),
+    [
+        ("/sessions", lambda auth, user: auth.set_password(user_id=user.id, password=PASSWORD)),
+        ("/sessions", lambda auth, user: auth.sign_out_all(user.id)),
+        ("/sessions/revoke", lambda auth, user: auth.sign_out_all(user.id)),
+    ],
+    ids=["set_password, list", "sign_out_all, list", "sign_out_all, revoke"],
+)
+def test_sessions_that_could_not_be_ended_with_a_password_end_when_they_are_refreshed(
+    auth, service, auth_clock, path, end
+):
+    """A reset is not tried again, since its token is spent: it must not leave a thief inside."""
+    entered = enter(auth)
+    thief = auth.sign_in_with_password(ADA, PASSWORD).tokens
+    auth._api.http._retries = 0  # they take time, and are another test's
+    service.disturb(503, path=path)
+    with pytest.raises(AuthBackendError):
+        end(auth, entered.user)
+    auth_clock.advance(seconds=1)
+    owner = auth.sign_in_with_password(ADA, PASSWORD).tokens
+    for stolen in (thief, entered.tokens):
+        with pytest.raises(InvalidTokenError):
+            auth.refresh_token(stolen.refresh_token)
+    assert look(auth, auth.refresh_token(owner.refresh_token).access_token)
+
+
 CALLS = {
     "sign_in_with_password": lambda auth: auth.sign_in_with_password(ADA, PASSWORD),
     "refresh_token": lambda auth: auth.refresh_token("a refresh token"),

@@ -41,6 +41,20 @@ class Recent:
         if self._kv is not None:
             self._kv.delete(_key("user", user_id))
 
+    def end_sessions(self, user_id: str) -> None:
+        """Note that a user's sessions of now are to end; :meth:`sessions_ended` takes it back."""
+        self._note("sessions", user_id)
+
+    def sessions_ended(self, user_id: str) -> None:
+        """Note that they have ended."""
+        if self._kv is not None:
+            self._kv.delete(_key("sessions", user_id))
+
+    def sessions_to_end(self, user_id: str) -> datetime | None:
+        """Return the moment whose sessions of a user are still to end, if the service missed it."""
+        note = None if self._kv is None else self._kv.get(_key("sessions", user_id))
+        return None if note is None else _moment(note)
+
     def org_changed(self, org_id: str, user_id: str = "") -> None:
         """Ask the service for the memberships of an organization, or of one user in it."""
         self._note("org", org_id, user_id)
