@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .answers import from_timestamp, is_timestamp, text_or_none, time_or_none
 from .client import ErrorTranslator, HTTPClient, HTTPResult
 from .remembered import Remembered
 from .values import parse_json, quote_id, require_https, retry_after
@@ -11,8 +12,12 @@ __all__ = [
     "HTTPClient",
     "HTTPResult",
     "Remembered",
+    "from_timestamp",
+    "is_timestamp",
     "parse_json",
     "quote_id",
     "require_https",
     "retry_after",
+    "text_or_none",
+    "time_or_none",
 ]

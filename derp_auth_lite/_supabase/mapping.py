@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeGuard
+from functools import partial
+from typing import Any
 
-from .._http import parse_json
+from .._http import from_timestamp, is_timestamp, text_or_none, time_or_none
+from .._jwks import unverified_claims
 from .._local.profiles import DEFAULT_ROLE
 from .._records import as_id
 from ..exceptions import AuthBackendError, InvalidProfileError
@@ -33,7 +33,8 @@ RESERVED = frozenset(_NAMES)
 _FOR_EVER = "876000h"  # a hundred years; the service knows no other way to say it
 _SAME_STEP = timedelta(seconds=1)
 _CODE_LIVES = timedelta(minutes=5)
-_FRACTION = re.compile(r"(\.\d{6})\d+")
+
+_time = partial(time_or_none, service="Supabase")
 
 
 def user_info(data: Mapping[str, Any], now: datetime) -> UserInfo:
@@ -53,12 +54,12 @@ def user_info(data: Mapping[str, Any], now: datetime) -> UserInfo:
     banned_until = _time(data.get("banned_until"))
     return UserInfo(
         id=user_id,
-        email=_text(data.get("email")) or "",
-        first_name=_text(own.get("first_name")),
-        last_name=_text(own.get("last_name")),
-        username=_text(own.get("username")),
-        image_url=_text(own.get("image_url")) or _text(own.get("avatar_url")),
-        role=_text(app.get("role")) or DEFAULT_ROLE,
+        email=text_or_none(data.get("email")) or "",
+        first_name=text_or_none(own.get("first_name")),
+        last_name=text_or_none(own.get("last_name")),
+        username=text_or_none(own.get("username")),
+        image_url=text_or_none(own.get("image_url")) or text_or_none(own.get("avatar_url")),
+        role=text_or_none(app.get("role")) or DEFAULT_ROLE,
         is_active=banned_until is None or banned_until <= now,
         is_superuser=app.get("is_superuser") is True,
         email_confirmed_at=_time(data.get("email_confirmed_at")),
@@ -123,14 +124,16 @@ def token_pair(data: Mapping[str, Any], now: datetime) -> TokenPair:
         AuthBackendError: There are none.
     """
     access, refresh, lasts = map(data.get, ("access_token", "refresh_token", "expires_in"))
-    if not (isinstance(access, str) and isinstance(refresh, str) and _is_number(lasts)):
+    if not (isinstance(access, str) and isinstance(refresh, str) and is_timestamp(lasts)):
         raise AuthBackendError("Supabase answered with something other than tokens")
     ends = data.get("expires_at")
     return TokenPair(
         access_token=access,
         refresh_token=refresh,
         expires_in=int(lasts),
-        expires_at=_moment(ends) if _is_number(ends) else now + timedelta(seconds=int(lasts)),
+        expires_at=from_timestamp(ends)
+        if is_timestamp(ends)
+        else now + timedelta(seconds=int(lasts)),
     )
 
 
@@ -142,14 +145,14 @@ def session_info(
     Args:
         org: The active organization and the role in it.
     """
-    role = _text(_object(claims.get("app_metadata")).get("role"))
+    role = text_or_none(_object(claims.get("app_metadata")).get("role"))
     begun = claims.get("iat")
     return SessionInfo(
         user_id=user_id,
         session_id=session_id,
         role=role or DEFAULT_ROLE,
-        expires_at=_moment(claims["exp"]),
-        metadata={"created_at": _moment(begun)} if _is_number(begun) else {},
+        expires_at=from_timestamp(claims["exp"]),
+        metadata={"created_at": from_timestamp(begun)} if is_timestamp(begun) else {},
         org_id=org and org[0],
         org_role=org and org[1],
     )
@@ -158,48 +161,13 @@ def session_info(
 def issued_at(claims: Mapping[str, Any]) -> datetime:
     """Return when a token was made; one that does not say was long ago."""
     begun = claims.get("iat")
-    return _moment(begun if _is_number(begun) else 0)
+    return from_timestamp(begun if is_timestamp(begun) else 0)
 
 
 def session_of_token(access_token: str) -> str | None:
-    """Return the session that an access token names which the service has just sent.
-
-    Nothing is verified: the token came over our own call (OWASP ASVS 5.0, 6.8.2).
-    """
-    try:
-        payload = access_token.split(".")[1]
-        claims = parse_json(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (IndexError, ValueError):
-        return None
-    return as_id(_object(claims).get("session_id"))
+    """Return the session that an access token names which the service has just sent."""
+    return as_id(unverified_claims(access_token).get("session_id"))
 
 
 def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e11
-
-
-def _moment(value: float) -> datetime:
-    return datetime.fromtimestamp(int(value), UTC)
-
-
-def _time(value: Any) -> datetime | None:
-    """Return a time of the service's, which has up to nine digits after the point.
-
-    Raises:
-        AuthBackendError: It is no time.
-    """
-    if value in (None, ""):
-        return None
-    try:
-        moment = datetime.fromisoformat(_FRACTION.sub(r"\1", value))
-    except (TypeError, ValueError):
-        raise AuthBackendError("Supabase answered with a time that cannot be read") from None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple, TypeGuard
 
+from .._http import from_timestamp, is_timestamp, text_or_none, time_or_none
 from .._local.org_fields import OWNER
 from .._local.profiles import DEFAULT_ROLE
 from ..exceptions import AuthBackendError, InvalidProfileError
@@ -37,6 +39,8 @@ USER_ROLE = "user_role"
 
 _DEFAULTS = {"role": DEFAULT_ROLE, "is_active": True, "is_superuser": False}
 
+_time = partial(time_or_none, service="WorkOS")
+
 
 def user_info(data: Mapping[str, Any]) -> UserInfo:
     """Return a user of the service.
@@ -54,11 +58,12 @@ def user_info(data: Mapping[str, Any]) -> UserInfo:
     return UserInfo(
         id=user_id,
         email=email,
-        first_name=_text(data.get("first_name")),
-        last_name=_text(data.get("last_name")),
-        username=_text(pairs.get("username")),
-        image_url=_text(pairs.get("image_url")) or _text(data.get("profile_picture_url")),
-        role=_text(pairs.get("role")) or DEFAULT_ROLE,
+        first_name=text_or_none(data.get("first_name")),
+        last_name=text_or_none(data.get("last_name")),
+        username=text_or_none(pairs.get("username")),
+        image_url=text_or_none(pairs.get("image_url"))
+        or text_or_none(data.get("profile_picture_url")),
+        role=text_or_none(pairs.get("role")) or DEFAULT_ROLE,
         is_active=pairs.get("is_active") is not False,
         is_superuser=pairs.get("is_superuser") is True,
         email_confirmed_at=created_at if data.get("email_verified") is True else None,
@@ -112,9 +117,9 @@ def token_pair(data: Mapping[str, Any], claims: Mapping[str, Any], now: datetime
         AuthBackendError: There are none.
     """
     access, refresh, ends = data.get("access_token"), data.get("refresh_token"), claims.get("exp")
-    if not (_is_text(access) and _is_text(refresh) and _is_moment(ends)):
+    if not (_is_text(access) and _is_text(refresh) and is_timestamp(ends)):
         raise _strange("tokens")
-    expires_at = _moment(ends)
+    expires_at = from_timestamp(ends)
     return TokenPair(
         access_token=access,
         refresh_token=refresh,
@@ -147,16 +152,16 @@ class Roles(NamedTuple):
 
 def session_info(claims: Mapping[str, Any], roles: Roles) -> SessionInfo:
     """Return the session of verified claims."""
-    org_id, org_role = _text(claims.get("org_id")), _text(claims.get("role"))
+    org_id, org_role = text_or_none(claims.get("org_id")), text_or_none(claims.get("role"))
     begun, actor = claims.get("iat"), claims.get("act")
-    metadata: dict[str, Any] = {"created_at": _moment(begun)} if _is_moment(begun) else {}
+    metadata: dict[str, Any] = {"created_at": from_timestamp(begun)} if is_timestamp(begun) else {}
     if isinstance(actor, dict):
         metadata["impersonator"] = actor.get("sub")
     return SessionInfo(
         user_id=claims["sub"],
         session_id=claims["sid"],
-        role=_text(claims.get(USER_ROLE)) or DEFAULT_ROLE,
-        expires_at=_moment(claims["exp"]),
+        role=text_or_none(claims.get(USER_ROLE)) or DEFAULT_ROLE,
+        expires_at=from_timestamp(claims["exp"]),
         metadata=metadata,
         org_id=org_id,
         org_role=roles.here(org_role) if org_id and org_role else None,
@@ -188,11 +193,11 @@ def listed_session(data: Mapping[str, Any]) -> SessionInfo:
         role=DEFAULT_ROLE,
         expires_at=_time(data.get("expires_at")) or datetime.max.replace(tzinfo=UTC),
         metadata={
-            "user_agent": _text(data.get("user_agent")),
-            "ip_address": _text(data.get("ip_address")),
+            "user_agent": text_or_none(data.get("user_agent")),
+            "ip_address": text_or_none(data.get("ip_address")),
             "created_at": _time(data.get("created_at")),
         },
-        org_id=_text(data.get("organization_id")),
+        org_id=text_or_none(data.get("organization_id")),
     )
 
 
@@ -209,7 +214,7 @@ def org_info(data: Mapping[str, Any]) -> OrgInfo:
     return OrgInfo(
         id=org_id,
         name=name,
-        slug=_text(data.get("external_id")) or org_id,
+        slug=text_or_none(data.get("external_id")) or org_id,
         metadata=unpack(data.get("metadata")),
         created_at=created_at,
         updated_at=_time(data.get("updated_at")) or created_at,
@@ -242,7 +247,7 @@ def member_info(data: Mapping[str, Any], roles: Roles) -> Member:
     info = OrgMemberInfo(
         org_id=org_id,
         user_id=user_id,
-        role=roles.here(_text(role.get("slug")) or "") if isinstance(role, dict) else "",
+        role=roles.here(text_or_none(role.get("slug")) or "") if isinstance(role, dict) else "",
         created_at=created_at,
         updated_at=_time(data.get("updated_at")) or created_at,
     )
@@ -253,32 +258,5 @@ def _strange(what: str) -> AuthBackendError:
     return AuthBackendError(f"WorkOS answered with something other than {what}")
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
 def _is_text(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and value != ""
-
-
-def _is_moment(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e11
-
-
-def _moment(value: float) -> datetime:
-    return datetime.fromtimestamp(int(value), UTC)
-
-
-def _time(value: Any) -> datetime | None:
-    """Return a time of the service's.
-
-    Raises:
-        AuthBackendError: It is no time.
-    """
-    if value in (None, ""):
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise AuthBackendError("WorkOS answered with a time that cannot be read") from None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
