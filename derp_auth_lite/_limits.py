@@ -26,6 +26,7 @@ class ThrottleConfig(Settings):
         failures_in_a_row: Wrong passwords of one account after which its password opens nothing
             until a link or a reset lets the owner in; 100 is the most that NIST SP 800-63B-4,
             section 3.2.2, allows.
+        oauth_by_range: Sign-ins at providers that were begun; each is kept for ten minutes.
         token_by_range: One-time tokens that were refused.
         mail_by_address: Mails of one kind; beyond these two, they are dropped and nobody is told.
         lookup_by_user: Addresses that a signed-in user asks for, to add them to an organization:
@@ -38,6 +39,7 @@ class ThrottleConfig(Settings):
     sign_in_by_account: tuple[int, int] = (50, 3600)
     sign_in_by_range: tuple[int, int] = (100, 900)
     sign_up_by_range: tuple[int, int] = (30, 3600)
+    oauth_by_range: tuple[int, int] = (100, 900)
     token_by_range: tuple[int, int] = (100, 900)
     mail_by_address_burst: tuple[int, int] = (1, 60)
     mail_by_address: tuple[int, int] = (5, 3600)

@@ -884,6 +884,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         redirect_uri: str | None = None,
         scopes: list[str] | None = None,
         user_id: Id | None = None,
+        request: AuthRequest | None = None,
     ) -> OAuthStart:
         """Begin a sign-in at a provider; it is to be finished within ten minutes.
 
@@ -896,11 +897,13 @@ class NativeAuthClient(LocalOrgAuthClient):
         Raises:
             ValueError: The provider is not configured.
             UserNotFoundError: There is no such user.
+            RateLimitedError: Too many were begun from there.
             AuthBackendError: The KV store, or the provider's discovery, failed.
         """
         from .providers.pkce import challenge_s256  # loads all providers
 
         chosen = self.get_oauth_provider(provider)
+        self._throttle.oauth(self._caller(request))
         owner = None if user_id is None else str(self._user(user_id).id)
         state, binding = self._flows.begin(str(provider), redirect_uri=redirect_uri, user_id=owner)
         url = chosen.get_authorization_url(

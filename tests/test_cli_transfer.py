@@ -226,3 +226,16 @@ def test_the_secret_of_a_server_is_needed_for_what_signs_alone(postgres_url, mon
     run(postgres_url, "users", "list", ends=2)
     monkeypatch.setenv("DERP_AUTH_LITE_SECRET", SECRET)
     run(postgres_url, "users", "list")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+def test_what_cannot_be_written_is_one_line_of_an_error():
+    run("app.db", "init")
+    command = [sys.executable, "-m", "derp_auth_lite", "--database", "app.db", "export", "-"]
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, env=environment, check=False
+        )
+    assert ended.returncode == 4
+    assert ended.stderr.decode() == "Error: Reading or writing failed: No space left on device\n"

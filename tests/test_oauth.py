@@ -26,6 +26,7 @@ from derp_auth_lite.exceptions import (
     InvalidCredentialsError,
     InvalidTokenError,
     LastIdentityError,
+    RateLimitedError,
     SignupDisabledError,
     UserDisabledError,
     UserNotFoundError,
@@ -336,6 +337,18 @@ class TestIdentities:
         ):
             with pytest.raises(UserNotFoundError):
                 call()
+
+
+def test_sign_ins_that_a_range_begins_are_limited_and_no_others(make_auth, settings):
+    auth = make_auth(**settings, throttle=ThrottleConfig(oauth_by_range=(3, 600)))
+    here, there = Request(), Request()
+    here.remote_addr, there.remote_addr = "192.0.2.1", "192.0.2.2"
+    for _ in range(3):
+        auth.start_oauth("corp", request=here)
+    with pytest.raises(RateLimitedError):
+        auth.start_oauth("corp", request=here)
+    assert auth.start_oauth("corp", request=there).url
+    assert len([key for key in auth._kv_client.scan() if b"oauth" in key]) >= 4
 
 
 def test_bad_callbacks_are_written_down_until_they_are_too_many(make_auth, settings):

@@ -142,6 +142,10 @@ class Throttle:
         """Count a sign-up, before anything is done for it."""
         self._count("sign_up_by_range", network_range(caller.ip_address), caller)
 
+    def oauth(self, caller: Caller) -> None:
+        """Count a sign-in at a provider that is begun; the store keeps each for a while."""
+        self._count("oauth_by_range", network_range(caller.ip_address), caller)
+
     def token(self, caller: Caller) -> None:
         """Refuse a range that has presented too many bad one-time tokens."""
         self._require_room("token_by_range", network_range(caller.ip_address))

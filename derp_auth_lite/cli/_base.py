@@ -75,6 +75,10 @@ class Command(click.Command):
         except AuthError as error:
             codes = [code for kind, code in _CODES if isinstance(error, kind)]
             raise Failure(error.message, (codes or [REFUSED])[0]) from error
+        except BrokenPipeError:
+            raise  # whoever read has had enough, which click knows
+        except OSError as error:
+            raise Failure(f"Reading or writing failed: {error.strerror}", UNAVAILABLE) from error
 
 
 class Group(click.Group):

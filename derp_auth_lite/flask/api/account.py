@@ -171,12 +171,13 @@ def unlink_identity(*, provider: str, subject: str) -> None:
     "/me/identities/{provider}/start",
     access=Access.RECENT,
     answers={200: Start},
-    errors=(NotFoundError,),
+    errors=(NotFoundError, RateLimitedError),
 )
 def start_link(*, provider: str) -> Start:
     """Begin to link an account at a provider to one's own."""
     user_id = my_session().user_id
-    return pick(Start, state().native.start_oauth(known_provider(provider), user_id=user_id))
+    start = state().native.start_oauth(known_provider(provider), user_id=user_id, request=request)
+    return pick(Start, start)
 
 
 @providers.add(

@@ -151,11 +151,11 @@ def sign_out() -> None:
     "/providers/{provider}/start",
     access=Access.ANYBODY,
     answers={200: Start},
-    errors=(NotFoundError,),
+    errors=(NotFoundError, RateLimitedError),
 )
 def start_provider(*, provider: str) -> Start:
     """Begin a sign-in at a provider; it is to be finished within ten minutes."""
-    return pick(Start, state().native.start_oauth(known_provider(provider)))
+    return pick(Start, state().native.start_oauth(known_provider(provider), request=request))
 
 
 @providers.add(

@@ -23,7 +23,7 @@ _COOKIE = "provider"
 def with_provider(provider: str) -> ResponseReturnValue:
     """Send the browser to a provider, to sign in."""
     _known(provider)
-    start = state().native.start_oauth(provider)
+    start = state().native.start_oauth(provider, request=request)
     response = make_response(redirect(start.url, 303))
     state().set_short_cookie(response, _COOKIE, f"enter.{start.binding}.{next_page() or ''}")
     return response
@@ -37,7 +37,7 @@ def link_provider(provider: str) -> ResponseReturnValue:
     A page and not a redirect: our policy lets forms end on this site only.
     """
     _known(provider)
-    start = state().native.start_oauth(provider, user_id=me().id)
+    start = state().native.start_oauth(provider, user_id=me().id, request=request)
     response = show("to_provider.html", provider=provider, url=start.url)
     state().set_short_cookie(response, _COOKIE, f"link.{start.binding}.")
     return response
