@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 
+from derp_auth_lite.exceptions import ConfigError
 from derp_auth_lite.flask import FlaskAuth, current_user, login_required, roles_required
 
 from .support import PASSWORD
@@ -60,3 +61,10 @@ def test_a_service_that_is_down_signs_nobody_out(app, fake_workos):
     tokens = app.client.sign_up(email=ADA, password=PASSWORD).tokens
     fake_workos.disturb(500, times=9)
     assert app.test_client().get("/", headers=bearer(tokens)).status_code == 503
+
+
+def test_the_json_api_needs_accounts_in_a_database_of_ones_own(fake_workos):
+    app = Flask(__name__)
+    app.config.update(AUTH_DATABASE=":memory:", AUTH_CONFIG=fake_workos.config, AUTH_API=True)
+    with pytest.raises(ConfigError, match="accounts in the application's own database"):
+        FlaskAuth(app)
