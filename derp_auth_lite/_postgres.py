@@ -20,10 +20,11 @@ from playhouse.pool import PooledPostgresqlDatabase
 
 from .exceptions import ConfigError
 
-__all__ = ["Postgres", "is_lost"]
+__all__ = ["Postgres", "is_lost", "lift_limits"]
 
 _peewee_log = logging.getLogger("peewee")
 
+_LIMITS = ("statement_timeout", "idle_in_transaction_session_timeout")
 # A machine that went without a word is given up after half a minute or so, not after hours.
 _LIBPQ_DEFAULTS = {
     "connect_timeout": 10,
@@ -142,8 +143,7 @@ class Postgres(PooledPostgresqlDatabase):  # type: ignore[misc]  # Peewee is not
         location, options = _Options.taken_from(url, pool_size=pool_size)
         _require_readable(location)
         milliseconds = int(options.statement_timeout * 1000)
-        names = ("statement_timeout", "idle_in_transaction_session_timeout")
-        self.limits = [f"{name} = {milliseconds}" for name in names] if milliseconds else []
+        self.limits = [f"{name} = {milliseconds}" for name in _LIMITS] if milliseconds else []
         self.behind_pooler = False
         super().__init__(
             location,
@@ -253,6 +253,12 @@ def is_lost(database: peewee.Database) -> bool:
     if getattr(connection, "broken", False):
         return True
     return bool(getattr(connection, "closed", False))
+
+
+def lift_limits(database: peewee.Database) -> None:
+    """Give the transaction at hand no limit, whatever its session has."""
+    for limit in _LIMITS:
+        database.execute_sql(f"SET LOCAL {limit} = 0")
 
 
 def _defaults_beside(url: str) -> dict[str, int]:

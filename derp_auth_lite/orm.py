@@ -22,6 +22,7 @@ from typing import Any
 
 import peewee
 
+from ._begin import SPARES, begin, undo_begin
 from ._clock import Clock, utc_now
 from ._databases import dialect_of, is_lost_when_closed, open_database
 from ._failures import Conflict, failures, translated
@@ -35,8 +36,6 @@ __all__ = ["Conflict", "DatabaseEngine", "JSONField", "UTCDateTimeField", "as_ut
 _log = logging.getLogger(__name__)
 
 _PATIENCE = 5.0
-_TRIES = (False, False, False, True)
-"""Connections on which nothing was done yet: a server that stops cuts several of a pool."""
 
 
 class DatabaseEngine:
@@ -218,8 +217,9 @@ class DatabaseEngine:
         For what waits for a person or another machine, and reads or writes whole tables.
         """
         if self.dialect == POSTGRESQL:
-            for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
-                self.database.execute_sql(f"SET LOCAL {limit} = 0")
+            from ._postgres import lift_limits
+
+            lift_limits(self.database)
 
     def after_commit(self, action: Callable[[], None]) -> None:
         """Run *action* once the transaction at hand is committed; at once where there is none."""
@@ -247,49 +247,15 @@ class DatabaseEngine:
         self, sql: str, parameters: list[Any], repeatable: bool
     ) -> list[tuple[Any, ...]]:
         """Run a statement on a connection that is taken and given back for it."""
-        for is_last in _TRIES if repeatable and self.dialect == POSTGRESQL else (True,):
+        for _ in range(SPARES if repeatable and self.dialect == POSTGRESQL else 0):
             with self._connection():
                 try:
                     return self._run(sql, parameters)
                 except failures():
-                    if is_last or not self._lost():
+                    if not self._lost():
                         raise
-        raise AssertionError("the last try returns or raises")
-
-    def _begin(self) -> Any:
-        """Enter Peewee's transaction, or a savepoint inside the application's."""
-
-        def enter() -> Any:
-            atomic = (
-                self.database.atomic("IMMEDIATE")
-                if self.dialect == SQLITE and not self.database.transaction_depth()
-                else self.database.atomic()
-            )
-            atomic.__enter__()
-            return atomic
-
-        if self.dialect == SQLITE:
-            return patiently(enter)
-        for is_last in _TRIES if self.owned else (True,):
-            try:
-                return enter()
-            except failures():
-                if is_last or not self._lost():
-                    raise
-            # The server hung up between check-out and BEGIN: nothing was done, so begin elsewhere.
-            self.database.close()
-            self.database.connect()
-        raise AssertionError("the last try returns or raises")
-
-    def _undo_begin(self) -> None:
-        """Leave no transaction open whose beginning was cut off, by Ctrl-C say.
-
-        SQLite's connection stays in its thread: all that came later would be part of it, and lost.
-        """
-        if self.dialect == SQLITE and not self.database.transaction_depth():
-            connection = self.database.connection()
-            if connection.in_transaction:
-                connection.rollback()
+        with self._connection():
+            return self._run(sql, parameters)
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[None]:
@@ -356,9 +322,9 @@ class _Transaction(contextlib.AbstractContextManager[None]):
             self._connection = engine._connection()
             self._connection.__enter__()
             try:
-                self._atomic = engine._begin()
+                self._atomic = begin(engine.database, engine.dialect, owned=engine.owned)
             except BaseException:
-                engine._undo_begin()
+                undo_begin(engine.database, engine.dialect)
                 self._connection.__exit__(None, None, None)
                 raise
         except BaseException as error:
