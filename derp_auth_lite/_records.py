@@ -76,6 +76,7 @@ def _maker(record: type[T]) -> Callable[..., T]:
     ``object.__setattr__`` for each field.
     """
     new = object.__new__
+    # No type says "a dataclass", which every record is.
     setters = [vars(record)[field.name].__set__ for field in fields(record)]  # type: ignore[arg-type]
 
     def make(*values: Any) -> T:

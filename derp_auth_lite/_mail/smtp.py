@@ -203,6 +203,7 @@ class _Connection(smtplib.SMTP):
         self._tls_context = tls_context
         super().__init__(local_hostname=local_hostname, timeout=timeout)
 
+    # The base takes a source address as well, which nobody gives here.
     def connect(self, host: str = "localhost", port: int = 0) -> tuple[int, bytes]:  # type: ignore[override]
         """Connect, remembering the host: TLS verifies its name."""
         self._host = host

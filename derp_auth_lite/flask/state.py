@@ -290,7 +290,7 @@ def state(app: Flask | None = None) -> AuthState:
 
 def _request() -> Request:
     """Return the request at hand itself: going through the proxy each time is slow."""
-    found: Request = request._get_current_object()  # type: ignore[attr-defined]
+    found: Request = request._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy has it
     return found
 
 

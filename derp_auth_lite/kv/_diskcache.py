@@ -58,7 +58,7 @@ class BytesDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache ships no typ
         self,
         value: bytes,
         read: bool,
-        key: Any = diskcache.UNKNOWN,  # noqa: ARG002
+        key: Any = diskcache.UNKNOWN,  # noqa: ARG002  (the base's signature)
     ) -> tuple[int, int, None, bytes]:
         """Return size, mode, file name and value as the table holds them."""
         if read or not isinstance(value, bytes):

@@ -64,7 +64,7 @@ class RedisKV(KVClient):
         self,
         url: str,
         *,
-        clock: Clock | None = None,  # noqa: ARG002
+        clock: Clock | None = None,  # noqa: ARG002  (the server has its own)
         key_prefix: bytes = b"",
         connect_timeout: float = 2.0,
         timeout: float = 5.0,

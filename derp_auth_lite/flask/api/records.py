@@ -195,6 +195,7 @@ class Failure:
 
 def pick(kind: type[T], info: Any, **others: Any) -> T:
     """Make a record from the fields of the same name of *info*, and from *others*."""
+    # No type says "a dataclass", which every record is.
     names = [f.name for f in dataclasses.fields(kind) if f.name not in others]  # type: ignore[arg-type]
     return kind(**{name: getattr(info, name) for name in names}, **others)
 
