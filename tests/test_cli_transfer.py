@@ -229,10 +229,16 @@ def test_the_secret_of_a_server_is_needed_for_what_signs_alone(postgres_url, mon
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
-def test_what_cannot_be_written_is_one_line_of_an_error():
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("users", [0, 50])
+def test_what_cannot_be_written_is_one_line_of_an_error(tmp_path, users, unbuffered):
+    """Whether it fails as it is written, or only when the command has ended."""
     run("app.db", "init")
+    with native_client(tmp_path / "app.db", MovableClock()) as auth:
+        for n in range(users):
+            auth.sign_up(email=f"u{n}@example.com", password=PASSWORD)
     command = [sys.executable, "-m", "derp_auth_lite", "--database", "app.db", "export", "-"]
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": unbuffered}
     with Path("/dev/full").open("wb") as full:
         ended = subprocess.run(
             command, stdout=full, stderr=subprocess.PIPE, env=environment, check=False

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -69,16 +70,33 @@ class Command(click.Command):
     """A command whose typed errors are one line and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
+        """Run the command, and see that all it printed was taken."""
         try:
-            return super().invoke(ctx)
+            returned = super().invoke(ctx)
+            sys.stdout.flush()
+            return returned
         except AuthError as error:
             codes = [code for kind, code in _CODES if isinstance(error, kind)]
             raise Failure(error.message, (codes or [REFUSED])[0]) from error
         except BrokenPipeError:
             raise  # whoever read has had enough, which click knows
         except OSError as error:
+            _forget_unwritten(sys.stdout)
             raise Failure(f"Reading or writing failed: {error.strerror}", UNAVAILABLE) from error
+
+
+def _forget_unwritten(stream: TextIO) -> None:
+    """Point a stream that cannot be written at nothing.
+
+    Python writes out what it still holds when it ends, and would add a traceback and an exit code
+    of its own (the note on SIGPIPE in the documentation of :mod:`signal` has the remedy).
+    """
+    try:
+        stream.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 class Group(click.Group):
