@@ -120,6 +120,14 @@ class TestUsers:
         }
         assert len(run("users", "list", "--json", "--offset", "2").stdout.splitlines()) == 1
 
+    def test_the_table_tells_disabled_unconfirmed_and_powerful_accounts(self, run, auth):
+        auth.create_user(email=ADA, confirmed=True)
+        evil = auth.create_user(email="eve@example.com", is_superuser=True)
+        auth.update_user(user_id=evil.id, is_active=False)
+        table = run("users", "list").stdout
+        assert "eve@example.com  default  disabled, unconfirmed, superuser" in table
+        assert re.search(f"{ADA}  default {{20,}}[0-9]", table)
+
     def test_one_is_shown_by_address_and_by_id_without_a_hash(self, run, ada):
         for who in (ADA, ADA.upper(), ada.user.id):
             shown = run("users", "show", who).stdout
@@ -247,8 +255,11 @@ class TestMailsAndEvents:
         assert auth.list_undelivered_mail() == []
 
     def test_events_are_listed(self, run, auth, ada):
-        auth.create_user(email="b@example.com")
-        assert "sign_up" in run("events").stdout
+        gone = auth.create_user(email="b@example.com")
+        auth.delete_user(gone.id)
+        table = run("events").stdout
+        assert re.search(rf"sign_up .* {ADA}", table)
+        assert re.search(rf"user_created .* {gone.id}", table)
         (line,) = run("events", "--user", ADA, "--json").stdout.splitlines()
         assert json.loads(line)["action"] == "sign_up"
 
@@ -486,9 +497,32 @@ class TestOutput:
         assert not set(shown) & set("\x1b\x07\r\u202e")
         assert shown.count("\\u001b[2J\\u0007[red]\\u202eabc") == 2
 
-    def test_ids_are_never_cut_where_the_output_is_no_terminal(self, capsys):
-        print_table(("id", "note"), [("i" * 36, "n" * 180)])
-        assert "i" * 36 in capsys.readouterr().out
+    def test_nothing_is_cut_where_the_output_is_no_terminal(self, capsys):
+        print_table(("id", "note"), [("i" * 36, "n" * 400)])
+        assert f"{'i' * 36}  {'n' * 400}\n" in capsys.readouterr().out
+
+    @pytest.fixture
+    def screen(self, capsys, monkeypatch):
+        """Print the same table on a terminal of a width; what stands there."""
+
+        def show(columns):
+            monkeypatch.setenv("COLUMNS", str(columns))
+            monkeypatch.setenv("TERM", "xterm")
+            monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+            print_table(("slug", "name", "note"), [("one", "n" * 70, None), ("two", "m", "")])
+            return re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out)
+
+        return show
+
+    def test_a_terminal_that_is_wide_enough_shows_a_table(self, screen):
+        assert [line.split() for line in screen(90).splitlines() if "─" not in line] == [
+            ["slug", "name", "note"],
+            ["one", "n" * 70],
+            ["two", "m"],
+        ]
+
+    def test_a_terminal_that_is_too_narrow_shows_a_row_after_another(self, screen):
+        assert screen(80) == f"slug  one\nname  {'n' * 70}\n\nslug  two\nname  m\n"
 
     def test_the_log_is_shown_on_request(self):
         command = [sys.executable, "-m", "derp_auth_lite", "--database"]

@@ -28,6 +28,7 @@ __all__ = [
     "REFUSED",
     "UNAVAILABLE",
     "USAGE",
+    "Addresses",
     "Command",
     "Failure",
     "Group",
@@ -129,6 +130,23 @@ def find_user(auth: NativeAuthClient, who: str) -> UserInfo:
     if user is None:
         raise UserNotFoundError
     return user
+
+
+class Addresses:
+    """Says whose an id is, for people to read; each user is looked up once."""
+
+    def __init__(self, auth: NativeAuthClient) -> None:
+        self._auth = auth
+        self._known: dict[str, str] = {}
+
+    def of(self, user_id: str) -> str:
+        """Return the user's address; the id itself where the user is gone."""
+        if user_id not in self._known:
+            try:
+                self._known[user_id] = self._auth.get_user(user_id).email
+            except UserNotFoundError:
+                self._known[user_id] = user_id
+        return self._known[user_id]
 
 
 def confirmed(question: str, yes: bool) -> None:

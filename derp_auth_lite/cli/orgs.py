@@ -8,6 +8,7 @@ import click
 
 from ._base import (
     NOT_FOUND,
+    Addresses,
     Failure,
     Group,
     Operator,
@@ -17,7 +18,7 @@ from ._base import (
     pass_operator,
     yes_option,
 )
-from ._output import as_line, print_lines, print_pairs, print_table
+from ._output import as_line, print_lines, print_pairs, print_table, to_the_minute
 
 __all__ = ["orgs"]
 
@@ -48,8 +49,8 @@ def list_orgs(operator: Operator, limit: int, who: str | None, as_json: bool) ->
     if as_json:
         print_lines(found)
     else:
-        rows = ((org.id, org.slug, org.name, org.created_at) for org in found)
-        print_table(("id", "slug", "name", "created"), rows)
+        rows = ((org.slug, org.name, to_the_minute(org.created_at)) for org in found)
+        print_table(("slug", "name", "created"), rows)
 
 
 @orgs.command()
@@ -85,11 +86,12 @@ def members(operator: Operator, slug: str, as_json: bool) -> None:
         if as_json:
             print_lines(found)
             return
+        addresses = Addresses(auth)
         rows = [
-            (member.user_id, auth.get_user(member.user_id).email, member.role, member.created_at)
+            (addresses.of(member.user_id), member.role, to_the_minute(member.created_at))
             for member in found
         ]
-    print_table(("id", "email", "role", "since"), rows)
+    print_table(("email", "role", "since"), rows)
 
 
 @orgs.command()

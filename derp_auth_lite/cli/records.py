@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from ..models import EventInfo, Finding
-from ._base import REFUSED, Command, Operator, find_user, json_option, pass_operator
+from ._base import REFUSED, Addresses, Command, Operator, find_user, json_option, pass_operator
 from ._output import print_lines, print_table
 
 __all__ = ["doctor", "events", "explain"]
@@ -26,11 +26,12 @@ def events(operator: Operator, who: str | None, limit: int, as_json: bool) -> No
     with operator.client() as auth:
         user_id = None if who is None else find_user(auth, who).id
         found = auth.list_events_by_cursor(user_id=user_id, limit=limit).data
-    if as_json:
-        print_lines(found)
-    else:
-        columns = ("when", "action", "outcome", "reason", "user", "address", "details")
-        print_table(columns, map(_row, found))
+        if as_json:
+            print_lines(found)
+            return
+        addresses = Addresses(auth)
+        rows = [_row(event, addresses) for event in found]
+    print_table(("when", "action", "outcome", "reason", "user", "ip", "details"), rows)
 
 
 @click.command(cls=Command)
@@ -81,13 +82,13 @@ def _code(findings: Sequence[Finding]) -> int:
     return REFUSED if any(finding.level == "error" for finding in findings) else 0
 
 
-def _row(event: EventInfo) -> tuple[object, ...]:
+def _row(event: EventInfo, addresses: Addresses) -> tuple[object, ...]:
     return (
         event.created_at,
         event.action,
         event.outcome,
         event.reason,
-        event.user_id,
+        None if event.user_id is None else addresses.of(event.user_id),
         event.ip_address,
         event.details or None,
     )

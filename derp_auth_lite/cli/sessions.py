@@ -7,6 +7,7 @@ import click
 from ..models import EventInfo, SessionInfo
 from ._base import (
     NOT_FOUND,
+    Addresses,
     Failure,
     Group,
     Operator,
@@ -16,7 +17,7 @@ from ._base import (
     pass_operator,
     yes_option,
 )
-from ._output import print_lines, print_table
+from ._output import print_lines, print_table, to_the_minute
 
 __all__ = ["sessions"]
 
@@ -42,10 +43,12 @@ def list_sessions(operator: Operator, who: str | None, limit: int, as_json: bool
     with operator.client() as auth:
         user_id = None if who is None else find_user(auth, who).id
         found = auth.list_sessions(user_id=user_id, limit=limit)
-    if as_json:
-        print_lines(found)
-    else:
-        print_table(("id", "user", "began", "ends", "address", "agent"), map(_row, found))
+        if as_json:
+            print_lines(found)
+            return
+        addresses = Addresses(auth)
+        rows = [_row(session, addresses) for session in found]
+    print_table(("id", "user", "began", "ends", "ip", "agent"), rows)
 
 
 @sessions.command()
@@ -80,13 +83,13 @@ def revoke(operator: Operator, session_id: str | None, who: str | None, yes: boo
     click.echo("The session has ended")
 
 
-def _row(session: SessionInfo) -> tuple[object, ...]:
+def _row(session: SessionInfo, addresses: Addresses) -> tuple[object, ...]:
     about = session.metadata
     return (
         session.session_id,
-        session.user_id,
-        about["created_at"],
-        session.expires_at,
+        addresses.of(session.user_id),
+        to_the_minute(about["created_at"]),
+        to_the_minute(session.expires_at),
         about["ip_address"],
         about["user_agent"],
     )

@@ -20,7 +20,7 @@ from ._base import (
     pass_operator,
     yes_option,
 )
-from ._output import as_line, print_lines, print_pairs, print_table
+from ._output import as_line, print_lines, print_pairs, print_table, to_the_minute
 
 if TYPE_CHECKING:
     from ..native_client import NativeAuthClient
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["users"]
 
 _PAGE = 1000
-_COLUMNS = ("id", "email", "role", "active", "superuser", "confirmed", "last sign-in", "created")
+_COLUMNS = ("email", "role", "state", "last sign-in", "created")
 
 who_argument = click.argument("who", metavar="EMAIL|ID")
 stdin_option = click.option("--password-stdin", is_flag=True, help="Read the password from stdin.")
@@ -221,13 +221,16 @@ def _everybody(auth: NativeAuthClient) -> Iterator[UserInfo]:
 
 
 def _row(user: UserInfo) -> tuple[object, ...]:
+    states = {
+        "disabled": not user.is_active,
+        "unconfirmed": user.email_confirmed_at is None,
+        "superuser": user.is_superuser,
+    }
+    state = ", ".join(name for name, holds in states.items() if holds)
     return (
-        user.id,
         user.email,
         user.role,
-        user.is_active,
-        user.is_superuser,
-        user.email_confirmed_at is not None,
-        user.last_sign_in_at,
-        user.created_at,
+        state,
+        to_the_minute(user.last_sign_in_at),
+        to_the_minute(user.created_at),
     )
