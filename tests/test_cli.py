@@ -162,6 +162,17 @@ class TestUsers:
         run("users", "enable", ADA)
         assert auth.sign_in_with_password(ADA, PASSWORD)
 
+    def test_one_gets_another_address_name_and_standing(self, run, auth, ada):
+        new = "ada@example.org"
+        run("users", "update", ADA, "--email", new, "--superuser", "--last-name", "Lovelace")
+        user = auth.find_user(new)
+        assert (user.id, user.is_superuser) == (ada.user.id, True)
+        assert (user.first_name, user.last_name) == ("Ada", "Lovelace")
+        run("users", "update", new, "--no-superuser")
+        assert not auth.find_user(new).is_superuser
+        assert "--email" in run("users", "update", new, ends=2).stderr
+        run("users", "update", new, "--email", "none", ends=1)
+
     def test_one_gets_a_role(self, run, auth, ada):
         run("users", "set-role", ADA, "editor")
         assert auth.get_user(ada.user.id).role == "editor"
@@ -212,6 +223,59 @@ class TestOrgs:
         assert json.loads(run("orgs", "show", "engines", "--json").stdout)["members"] == 1
         assert engines.id in run("orgs", "show", "engines").stdout
         run("orgs", "show", "none", ends=3)
+
+    def test_one_is_made_for_an_owner(self, run, auth, ada):
+        made = run("orgs", "create", "engines", "--owner", ADA, "--name", "Analytical Engines")
+        assert made.stdout == f"Made engines, owned by {ADA}\n"
+        assert auth.get_org(slug="engines").name == "Analytical Engines"
+        assert auth.get_org_member(slug="engines", user_id=ada.user.id).role == "owner"
+        record = json.loads(run("orgs", "create", "two", "--owner", ada.user.id, "--json").stdout)
+        assert (record["slug"], record["name"]) == ("two", "two")
+
+    @pytest.mark.parametrize(
+        ("slug", "owner", "ends", "message"),
+        [
+            ("engines", ADA, 1, "slug"),
+            ("No Slug", ADA, 1, "slug"),
+            ("new", "nobody@example.com", 3, "User not found"),
+        ],
+    )
+    def test_one_that_cannot_be_is_not_made(self, run, auth, engines, slug, owner, ends, message):
+        refused = run("orgs", "create", slug, "--owner", owner, ends=ends)
+        assert re.fullmatch(f"Error: .*{message}.*\n", refused.stderr)
+        assert len(auth.list_orgs()) == 1
+
+    def test_one_without_an_owner_is_not_understood(self, run):
+        assert "--owner" in run("orgs", "create", "engines", ends=2).stderr
+
+    def test_one_gets_another_name_and_slug(self, run, auth, engines):
+        run("orgs", "update", "engines", "--name", "Difference Engines", "--slug", "difference")
+        assert auth.get_org(slug="difference").name == "Difference Engines"
+        run("orgs", "update", "difference", ends=2)
+        run("orgs", "update", "engines", "--name", "Gone", ends=3)
+
+    def test_one_is_deleted_when_the_answer_is_yes(self, run, auth, engines):
+        asked = run("orgs", "delete", "engines", stdin="n\n", ends=1)
+        assert "Delete engines (1 member) for good?" in asked.stderr
+        assert len(auth.list_orgs()) == 1
+        run("orgs", "delete", "engines", "--yes")
+        assert auth.list_orgs() == []
+        assert auth.count_users() == 2
+        run("orgs", "delete", "engines", "--yes", ends=3)
+
+    def test_a_member_gets_another_role_and_an_owner_stays(self, run, auth, engines):
+        charles = "charles@example.com"
+        run("orgs", "set-role", "engines", charles, "owner", ends=3)
+        run("orgs", "set-role", "engines", ADA, "member", ends=1)
+        run("orgs", "add", "engines", charles)
+        assert run("orgs", "set-role", "engines", charles, "owner").stdout == (
+            f"{charles} is owner in engines\n"
+        )
+        run("orgs", "set-role", "engines", ADA, "member")
+
+    def test_nobody_is_asked_about_a_membership_that_is_none(self, run, engines):
+        refused = run("orgs", "remove", "engines", "charles@example.com", stdin="", ends=3)
+        assert refused.stderr == "Error: Organization member not found\n"
 
     def test_members_come_and_go_and_an_owner_stays(self, run, engines):
         run("orgs", "add", "engines", "charles@example.com", "--role", "admin")
@@ -439,6 +503,37 @@ def every_command(group=root, path=()):
             yield from every_command(command, (*path, name))
         else:
             yield " ".join((*path, name))
+
+
+class TestWithoutATerminal:
+    """What a job or a container starts: nobody answers, and nothing can be typed unseen."""
+
+    def start(self, *arguments):
+        done = subprocess.run(
+            [sys.executable, "-m", "derp_auth_lite", "--database", "app.db", *arguments],
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            start_new_session=True,
+        )
+        return done.returncode, done.stderr
+
+    def test_a_question_names_the_option_that_answers_it(self):
+        with open_auth("app.db") as auth:
+            auth.create_user(email=ADA)
+        assert self.start("users", "delete", ADA) == (
+            1,
+            f"Delete {ADA} for good? [y/N]: \nError: Nobody is there to answer: --yes does\n",
+        )
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="a console of its own is always there")
+    def test_a_password_is_refused_rather_than_shown(self):
+        open_auth("app.db").disconnect()
+        code, message = self.start("users", "create", ADA)
+        assert code == 2
+        assert re.fullmatch("Error: Password: .* --password-stdin\n", message)
 
 
 class TestHelp:

@@ -48,11 +48,10 @@ PROGRAM = "derp-auth-lite"
 def root(
     ctx: click.Context, database: str | None, config: Path | None, kv: str | None, verbose: bool
 ) -> None:
-    r"""User accounts and sessions, without a server.
+    """User accounts and sessions, without a server.
 
     The accounts of a PostgreSQL server need their secret in DERP_AUTH_LITE_SECRET.
 
-    \b
     Ends with: 0 done; 1 refused, or something is wrong; 2 not understood, or a setting is;
     3 there is no such user, organization, session or mail; 4 the database is not available.
 

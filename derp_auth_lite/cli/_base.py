@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
+import warnings
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -38,6 +40,7 @@ __all__ = [
     "json_option",
     "new_password",
     "pass_operator",
+    "typed_hidden",
     "yes_option",
 ]
 
@@ -151,13 +154,38 @@ class Addresses:
 
 def confirmed(question: str, yes: bool) -> None:
     """Ask before something that cannot be undone; anything but yes ends the command."""
-    if not yes:
-        click.confirm(question, abort=True, err=True)
+    if yes:
+        return
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        click.echo(err=True)
+        raise Failure("Nobody is there to answer: --yes does") from None
+    if not agreed:
+        raise click.Abort
 
 
 def new_password(from_stdin: bool) -> str:
     """Read a password: the first line of stdin, or typed twice without being shown."""
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
-    typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return typed_hidden("Password", twice=True, otherwise="give it by --password-stdin")
+
+
+def typed_hidden(what: str, *, twice: bool = False, otherwise: str) -> str:
+    """Ask for a secret, which is not shown.
+
+    Args:
+        otherwise: What to do instead, where no terminal is there to type it on.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Python would warn and go on, and what is typed would stand on the screen.
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            typed: str = click.prompt(what, hide_input=True, confirmation_prompt=twice, err=True)
+    except getpass.GetPassWarning:
+        message = f"{what}: there is no terminal to type it on unseen; {otherwise}"
+        raise Failure(message, USAGE) from None
     return typed

@@ -7,9 +7,7 @@ from dataclasses import asdict
 import click
 
 from ._base import (
-    NOT_FOUND,
     Addresses,
-    Failure,
     Group,
     Operator,
     confirmed,
@@ -18,7 +16,7 @@ from ._base import (
     pass_operator,
     yes_option,
 )
-from ._output import as_line, print_lines, print_pairs, print_table, to_the_minute
+from ._output import as_line, harmless, print_lines, print_pairs, print_table, to_the_minute
 
 __all__ = ["orgs"]
 
@@ -27,7 +25,7 @@ slug_argument = click.argument("slug")
 
 @click.group(cls=Group)
 def orgs() -> None:
-    """Look at organizations, and change who belongs to them.
+    """Look at organizations, make them, and change who belongs to them.
 
     Example: derp-auth-lite --database app.db orgs list
     """
@@ -74,6 +72,58 @@ def show(operator: Operator, slug: str, as_json: bool) -> None:
 
 @orgs.command()
 @slug_argument
+@click.option("--owner", required=True, metavar="EMAIL|ID", help="Its first owner.")
+@click.option("--name", help="What people call it.  [default: the slug]")
+@json_option
+@pass_operator
+def create(operator: Operator, slug: str, owner: str, name: str | None, as_json: bool) -> None:
+    """Make an organization.
+
+    A slug is of small letters, digits and hyphens.
+
+    Example: derp-auth-lite orgs create engines --owner ada@example.com --name "Analytical Engines"
+    """
+    with operator.client() as auth:
+        user = find_user(auth, owner)
+        org = auth.create_org(name=name or slug, slug=slug, creator_id=user.id)
+    click.echo(as_line(org) if as_json else f"Made {org.slug}, owned by {user.email}")
+
+
+@orgs.command()
+@slug_argument
+@click.option("--name", help="What people call it from now on.")
+@click.option("--slug", "new_slug", help="A new slug.")
+@pass_operator
+def update(operator: Operator, slug: str, name: str | None, new_slug: str | None) -> None:
+    """Give an organization another name or slug.
+
+    Example: derp-auth-lite orgs update engines --name "Difference Engines"
+    """
+    if name is None and new_slug is None:
+        raise click.UsageError("Give --name or --slug")
+    with operator.client() as auth:
+        org = auth.update_org(org_slug=slug, name=name, slug=new_slug)
+    click.echo(f"{org.slug} is called {harmless(org.name)}")
+
+
+@orgs.command()
+@slug_argument
+@yes_option
+@pass_operator
+def delete(operator: Operator, slug: str, yes: bool) -> None:
+    """Delete an organization; its members keep their accounts.
+
+    Example: derp-auth-lite orgs delete engines --yes
+    """
+    with operator.client() as auth:
+        count = len(auth.list_org_members(slug=slug))
+        confirmed(f"Delete {slug} ({count} member{'s' * (count != 1)}) for good?", yes)
+        auth.delete_org(slug=slug)
+    click.echo(f"{slug} is deleted")
+
+
+@orgs.command()
+@slug_argument
 @json_option
 @pass_operator
 def members(operator: Operator, slug: str, as_json: bool) -> None:
@@ -106,8 +156,24 @@ def add(operator: Operator, slug: str, who: str, role: str) -> None:
     """
     with operator.client() as auth:
         user = find_user(auth, who)
-        auth.add_org_member(slug=slug, user_id=user.id, role=role)
-    click.echo(f"{user.email} belongs to {slug} as {role}")
+        member = auth.add_org_member(slug=slug, user_id=user.id, role=role)
+    click.echo(f"{user.email} is {member.role} in {slug}")
+
+
+@orgs.command("set-role")
+@slug_argument
+@click.argument("who", metavar="EMAIL|ID")
+@click.argument("role")
+@pass_operator
+def set_role(operator: Operator, slug: str, who: str, role: str) -> None:
+    """Give a member another role; one owner stays.
+
+    Example: derp-auth-lite orgs set-role engines charles@example.com owner
+    """
+    with operator.client() as auth:
+        user = find_user(auth, who)
+        member = auth.update_org_member(slug=slug, user_id=user.id, role=role)
+    click.echo(f"{user.email} is {member.role} in {slug}")
 
 
 @orgs.command()
@@ -122,7 +188,7 @@ def remove(operator: Operator, slug: str, who: str, yes: bool) -> None:
     """
     with operator.client() as auth:
         user = find_user(auth, who)
+        auth.get_org_member(slug=slug, user_id=user.id)
         confirmed(f"Take {user.email} out of {slug}?", yes)
-        if not auth.remove_org_member(slug=slug, user_id=user.id):
-            raise Failure("The user is no member of such an organization", NOT_FOUND)
+        auth.remove_org_member(slug=slug, user_id=user.id)
     click.echo(f"{user.email} belongs to {slug} no more")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from ..exceptions import AuthBackendError
-from ._base import USAGE, Command, Failure, confirmed, json_option, yes_option
+from ._base import USAGE, Command, Failure, confirmed, json_option, typed_hidden, yes_option
 from ._operator import NamedAccounts
 from ._output import as_line, harmless
 
@@ -148,9 +148,8 @@ def import_(
 def _salt(system: str) -> str:
     if system != "flask":
         raise click.UsageError("--flask-security goes with --from flask")
-    given = os.environ.get("SECURITY_PASSWORD_SALT")
-    typed: str = given or click.prompt("SECURITY_PASSWORD_SALT", hide_input=True, err=True)
-    return typed
+    name = "SECURITY_PASSWORD_SALT"
+    return os.environ.get(name) or typed_hidden(name, otherwise="put it into the environment")
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -131,6 +131,27 @@ def create(
             username=username,
         )
     click.echo(as_line(user) if as_json else f"Made {user.email}, id {user.id}")
+
+
+@users.command()
+@who_argument
+@click.option("--email", help="A new address; it is unconfirmed, and a notice goes to the old one.")
+@click.option("--superuser/--no-superuser", "is_superuser", default=None)
+@click.option("--first-name")
+@click.option("--last-name")
+@click.option("--username")
+@pass_operator
+def update(operator: Operator, who: str, **fields: str | bool | None) -> None:
+    """Give an account another address, name or standing.
+
+    Example: derp-auth-lite users update ada@example.com --email ada@example.org
+    """
+    changes: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+    if not changes:
+        raise click.UsageError("Say what to change, such as --email")
+    with operator.client() as auth:
+        user = auth.update_user(user_id=find_user(auth, who).id, **changes)
+    click.echo(f"{user.email} is updated")
 
 
 @users.command("set-password")
