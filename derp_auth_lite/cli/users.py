@@ -141,7 +141,7 @@ def create(
 @click.option("--last-name")
 @click.option("--username")
 @pass_operator
-def update(operator: Operator, who: str, **fields: str | bool | None) -> None:
+def update(operator: Operator, /, who: str, **fields: str | bool | None) -> None:
     """Give an account another address, name or standing.
 
     Example: derp-auth-lite users update ada@example.com --email ada@example.org
