@@ -23,7 +23,7 @@ from .config import (
     WorkOSConfig,
 )
 from .email import EmailClient
-from .exceptions import ConfigError
+from .exceptions import AuthBackendError, ConfigError
 from .kv import open_kv
 from .kv.base import KVClient
 from .native_client import NativeAuthClient
@@ -130,6 +130,7 @@ def open_auth(
         database = config.database.db_url
     clock = clock or utc_now
     place = _Place.of(database)
+    place.require_folder()
     backend = None if whole.auth is None else whole.auth.backend
     if settings and backend is not None:
         raise TypeError("give settings in config= or as keywords, not both")
@@ -177,6 +178,21 @@ class _Place:
     def beside(self, suffix: str) -> Path:
         assert self.file is not None
         return self.file.with_name(self.file.name + suffix)
+
+    def require_folder(self) -> None:
+        """Refuse a path at which no file can be."""
+        if self.file is None:
+            return
+        try:
+            self.file.parent.stat()
+            is_folder = self.file.is_dir()
+        except PermissionError:
+            return  # which is told where the file is opened
+        except OSError as error:
+            folder = self.file.parent
+            raise AuthBackendError(f"There is no folder {folder} for {self.file.name}") from error
+        if is_folder:
+            raise AuthBackendError(f"{self.file} is a folder: name a file for the database")
 
     def keys(self) -> JWTConfig:
         if not self.owned or (self.file is None and not self.in_memory):

@@ -362,6 +362,15 @@ class TestWhichDatabase:
             assert outcome.stderr.startswith("Error: ")
         assert list(tmp_path.iterdir()) == []
 
+    @pytest.mark.parametrize("command", [["init"], ["users", "list"]])
+    @pytest.mark.parametrize(("name", "ends"), [("here", "is a folder"), ("none/app.db", "none")])
+    def test_a_folder_is_no_database_and_none_is_made(self, tmp_path, command, name, ends):
+        (tmp_path / "here").mkdir()
+        outcome = CliRunner().invoke(root, ["--database", name, *command])
+        assert outcome.exit_code == 4
+        assert ends in outcome.stderr
+        assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
     def test_none_at_all_is_an_error(self):
         outcome = CliRunner().invoke(root, ["users", "list"])
         assert outcome.exit_code == 2

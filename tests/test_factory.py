@@ -225,9 +225,16 @@ def test_a_folder_or_a_file_without_rights_is_a_message_to_act_on(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_a_message_to_act_on_and_is_not_made(tmp_path):
-    with pytest.raises(AuthBackendError, match=r"app\.db\.key"):
-        open_auth(tmp_path / "none" / "app.db")
+    for settings in ({}, {"secret": SECRET}):
+        with pytest.raises(AuthBackendError, match=r"There is no folder .*none for app\.db"):
+            open_auth(tmp_path / "none" / "app.db", **settings)
     assert not (tmp_path / "none").exists()
+
+
+def test_a_folder_in_place_of_the_file_is_a_message_to_act_on(tmp_path):
+    with pytest.raises(AuthBackendError, match="is a folder: name a file"):
+        open_auth(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_kv_folder_full_of_rubbish_is_set_aside_and_accounts_go_on(tmp_path, caplog):

@@ -124,6 +124,8 @@ class NamedAccounts(Operator):
         """
         file = self.file
         if file is not None and not file.is_file():
+            if file.is_dir():
+                raise AuthBackendError(f"{file} is a folder: name the database's file")
             raise AuthBackendError(f"There is no database {file}: derp-auth-lite init makes one")
 
     @functools.cached_property
