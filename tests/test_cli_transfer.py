@@ -77,6 +77,13 @@ def test_a_folder_that_is_not_there_is_one_line():
     assert "cannot be read" in run("app.db", "import", "none.jsonl", ends=2).stderr
 
 
+@pytest.mark.parametrize("system", ["native", "django", "flask"])
+def test_a_database_in_place_of_what_was_exported_is_one_line(system):
+    run("app.db", "init")
+    refused = run("app.db", "import", "app.db", "--from", system, ends=2)
+    assert "Error: app.db is a database; import reads what was exported" in refused.stderr
+
+
 def test_a_pipe_leads_from_one_database_into_another():
     run("one.db", "init")
     run("two.db", "init")
@@ -115,7 +122,8 @@ def test_differences_are_shown_and_decided_on():
     run("app.db", "init")
     run("app.db", "import", "-", stdin=file_of(user(1)))
     changed = file_of(user(1, first_name="Eve"))
-    assert "1 records differ" in run("app.db", "import", "-", stdin=changed, ends=1).stderr
+    refused = run("app.db", "import", "-", stdin=changed, ends=1).stderr
+    assert "1 record differs from what is here: --existing keep" in refused
     shown = run("app.db", "import", "-", "--dry-run", stdin=changed).stdout
     assert "user     1 changed\ndiffers: line 2: user user1@example.com: first_name\n" in shown
     kept = run("app.db", "import", "-", "--existing", "keep", stdin=changed).stdout

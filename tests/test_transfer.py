@@ -292,7 +292,7 @@ class TestExisting:
         load_file(engine, file_of(user(1), user(2)))
         before = exported(engine)
         changed = file_of(user(3), user(1, first_name="Eve"), user(2))
-        with pytest.raises(TransferError, match=r"1 records differ.*line 3: user user1@\S+ first"):
+        with pytest.raises(TransferError, match=r"1 record differs.*line 3: user user1@\S+ first"):
             load_file(engine, changed)
         assert exported(engine) == before
 

@@ -159,11 +159,14 @@ def _opened(
     """Yield the records, how long the file is, and how far it has been read."""
     from .._native.transfer import read_derp_database, read_lines, read_source
 
-    if system == "derp" and ("://" in source or source.endswith((".db", ".sqlite", ".sqlite3"))):
+    is_database = _is_database(source)
+    if system == "derp" and ("://" in source or is_database):
         yield read_derp_database(source, options), None, lambda: 0
         return
     if "://" in source:
         raise Failure("Only --from derp reads a database; export the accounts to a file", USAGE)
+    if is_database:
+        raise Failure(f"{source} is a database; import reads what was exported from one", USAGE)
     if source == "-":
         yield _piped(system, sys.stdin.buffer), None, lambda: 0
         return
@@ -177,6 +180,16 @@ def _opened(
             return
         records = read_lines(stream) if system == "native" else read_source(system, stream, options)
         yield records, os.fstat(stream.fileno()).st_size, stream.tell
+
+
+def _is_database(source: str) -> bool:
+    """Tell whether a file is SQLite's (https://www.sqlite.org/fileformat.html, 1.3.1)."""
+    path = Path(source)
+    if not path.is_file():
+        return False
+    with contextlib.suppress(OSError), path.open("rb") as stream:
+        return stream.read(16) == b"SQLite format 3\0"
+    return False
 
 
 def _piped(system: str, stream: BinaryIO) -> Iterator[Any]:

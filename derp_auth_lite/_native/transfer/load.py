@@ -135,7 +135,10 @@ class _Loading:
         number = sum(self.report.changed.values())
         if number and self._existing == "refuse":
             first = self.report.differences[0]
-            raise TransferError(f"{number} records differ from what is here, the first: {first}")
+            raise TransferError(
+                f"{number} record{'s differ' if number > 1 else ' differs'} from what is here: "
+                f"--existing keep or update decides; the first: {first}"
+            )
 
     def _write(self, batch: dict[tuple[str, ...], Record]) -> None:
         kind = next(iter(batch.values())).kind
