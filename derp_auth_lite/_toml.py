@@ -20,6 +20,7 @@ S = TypeVar("S", bound=Settings)
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
+_ALIKE = 0.6
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 
@@ -74,7 +75,10 @@ class TableReader:
             elif key in types_of_keys:
                 resolved[key] = self._resolve(types_of_keys[key], value, here, known)
             else:
-                raise ConfigError(f"{here} is not known; did you mean {_nearest(here, known)}?")
+                nearest = _nearest(here, known)
+                raise ConfigError(
+                    f"{here} is not known" + (f"; did you mean {nearest}?" if nearest else "")
+                )
         return resolved
 
     def _from_environment(self, kind: Any, name: str, path: str) -> Any:
@@ -178,8 +182,11 @@ def _paths(kind: type[Settings], path: str = "") -> Iterator[str]:
             yield from _paths(entry, here)
 
 
-def _nearest(path: str, known: Sequence[str]) -> str:
-    """Return the known key whose name is most alike; of two, the one in the same table."""
+def _nearest(path: str, known: Sequence[str]) -> str | None:
+    """Return the known key whose name is most alike; of two, the one in the same table.
+
+    ``None`` where none is much alike.
+    """
     from difflib import SequenceMatcher  # only who mistyped waits for it
 
     table, _, name = re.sub(r"\[[0-9]+\]", "", path).rpartition(".")
@@ -188,4 +195,5 @@ def _nearest(path: str, known: Sequence[str]) -> str:
         its_table, _, its_name = other.rpartition(".")
         return SequenceMatcher(None, name, its_name).ratio(), table == its_table
 
-    return max(known, key=likeness)
+    nearest = max(known, key=likeness)
+    return nearest if likeness(nearest)[0] >= _ALIKE else None
