@@ -138,7 +138,7 @@ class Postgres(PooledPostgresqlDatabase):  # type: ignore[misc]  # Peewee is not
     def __init__(self, url: str, *, pool_size: int = 20) -> None:
         if peewee.psycopg is None:
             raise ConfigError(
-                "PostgreSQL needs the driver psycopg 3: pip install 'derp_auth_lite[postgres]'"
+                'PostgreSQL needs the driver psycopg 3: pip install "derp_auth_lite[postgres]"'
             )
         location, options = _Options.taken_from(url, pool_size=pool_size)
         _require_readable(location)

@@ -57,7 +57,7 @@ def test_help_needs_no_accounts(app):
 
 def test_without_the_extra_a_line_says_what_to_install(app, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "pip install 'derp_auth_lite[cli]'" in run(app, "users", "list", ends=1).stderr
+    assert 'pip install "derp_auth_lite[cli]"' in run(app, "users", "list", ends=1).stderr
 
 
 def test_accounts_of_another_backend_are_managed_elsewhere(app, monkeypatch):

@@ -127,7 +127,7 @@ except ConfigError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pip install 'derp_auth_lite[bcrypt]'" in done.stdout
+    assert 'pip install "derp_auth_lite[bcrypt]"' in done.stdout
 
 
 def test_with_the_extra_nothing_is_missing():

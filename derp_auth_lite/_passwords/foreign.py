@@ -79,7 +79,7 @@ def require_package(hashed: str) -> None:
             import bcrypt  # noqa: F401  an extra
         except ImportError as error:
             raise ConfigError(
-                "bcrypt hashes need a package: pip install 'derp_auth_lite[bcrypt]'"
+                'bcrypt hashes need a package: pip install "derp_auth_lite[bcrypt]"'
             ) from error
 
 

@@ -13,9 +13,12 @@ from pathlib import Path
 
 __all__ = ["main"]
 
-NEEDS_EXTRA = """\
+_NEEDS_EXTRA = """\
 derp-auth-lite: only "tour" works without the command-line extra. To get the other commands:
-    python -m pip install "derp_auth_lite[cli]"
+"""
+_INSTALLS = """\
+    {python} -m pip install "derp_auth_lite[cli]"
+    {python} -m pip install ".[cli]"        in a checkout that is not installed
 """
 
 
@@ -28,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(arguments)
     is_ours = not arguments or arguments[0] in {"tour", "-h", "--help"}
     if not is_ours:
-        sys.stderr.write(NEEDS_EXTRA)
+        sys.stderr.write(_NEEDS_EXTRA + _installs())
         return 2
     options = _parser().parse_args(arguments)
     # The tour opens a client, which --help need not wait for.
@@ -41,11 +44,19 @@ def _has_extra() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in ("click", "rich"))
 
 
+def _installs() -> str:
+    # The interpreter that runs this: another one's pip would install it elsewhere.
+    return _INSTALLS.format(
+        python=f'"{sys.executable}"' if " " in sys.executable else sys.executable
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="derp-auth-lite",
         description="User accounts and sessions, without a server.",
-        epilog='For the other commands: python -m pip install "derp_auth_lite[cli]"',
+        epilog=f"For the other commands:\n{_installs()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     tour = commands.add_parser(

@@ -40,7 +40,7 @@ def _auth(ctx: click.Context) -> None:
     """
     client = state().client
     if importlib.util.find_spec("rich") is None:
-        raise Failure("These commands need an extra: pip install 'derp_auth_lite[cli]'")
+        raise Failure('These commands need an extra: pip install "derp_auth_lite[cli]"')
     if not isinstance(client, NativeAuthClient):
         raise Failure("These commands are for accounts in a database of one's own")
     ctx.obj = _ApplicationsAccounts(client)

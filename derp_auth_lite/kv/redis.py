@@ -219,7 +219,7 @@ def _client(url: str, connect_timeout: float, timeout: float) -> Any:
         from redis.retry import Retry
     except ImportError as error:
         raise ConfigError(
-            "A Redis or Valkey server needs the package redis: pip install derp_auth_lite[redis]"
+            'A Redis or Valkey server needs the package redis: pip install "derp_auth_lite[redis]"'
         ) from error
     scheme, separator, rest = url.partition("://")
     parse_url: Any = connection.parse_url  # not typed
