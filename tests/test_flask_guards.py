@@ -335,6 +335,7 @@ def test_a_page_without_referrer_can_still_send_its_form(client, accounts):
         ),
         ("Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36 Edg/140.0", "Edge · Windows"),
         ("something else", "something else"),
+        ("x" * 50, f"{'x' * 39}…"),
     ],
 )
 def test_agents_are_named_in_words(agent, words):

@@ -89,7 +89,7 @@ def follow(client, link, **fields):
 def test_signing_up_goes_through_the_mailbox_to_where_one_wanted_to_go(client, accounts):
     answer = client.submit("/auth/sign-up", email=EMAIL, password=PASSWORD, next="/notes")
     assert answer.headers["Location"] == "/auth/check-mail?what=confirmation"
-    assert "Check your mail" in client.get(answer.headers["Location"]).text
+    assert "Check your email" in client.get(answer.headers["Location"]).text
     refused = client.submit("/auth/sign-in", email=EMAIL, password=PASSWORD)
     assert "Confirm your email address first" in refused.text
     assert "/auth/confirm-again?email=ada" in refused.text
@@ -403,6 +403,18 @@ def test_an_owner_adds_changes_and_removes_members(inside, org, accounts, app):
     assert inside.submit(org, to=f"{org}/members/{user.id}", role="emperor").status_code == 400
     inside.submit(org, to=f"{org}/members/{user.id}", action="remove")
     assert bob.get(org).status_code == 404
+
+
+def test_a_role_that_the_application_gave_is_shown_and_not_changed_by_saving(
+    inside, org, accounts, ada
+):
+    bob = accounts.create_user(email=BOB)
+    (engines,) = accounts.list_orgs(user_id=ada.id)
+    accounts.add_org_member(org_id=engines.id, user_id=bob.id, role="head of sales")
+    chosen = re.findall(r"<option value=\"(\w*)\" selected>(.*?)</option>", inside.get(org).text)
+    assert ("", "Head of sales") in chosen
+    inside.submit(org, to=f"{org}/members/{bob.id}", role="")
+    assert accounts.get_org_member(org_id=engines.id, user_id=bob.id).role == "head of sales"
 
 
 def test_the_last_owner_can_neither_leave_nor_step_down(inside, org, ada):

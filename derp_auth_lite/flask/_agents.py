@@ -23,6 +23,7 @@ _SYSTEMS = (
     ("CrOS", "ChromeOS"),
     ("Linux", "Linux"),
 )
+_LONGEST = 40
 
 
 def in_words(agent: str | None) -> str | None:
@@ -35,4 +36,4 @@ def in_words(agent: str | None) -> str | None:
     browser = next((name for mark, name in _BROWSERS if mark in agent), None)
     system = next((name for mark, name in _SYSTEMS if mark in agent), None)
     known = [name for name in (browser, system) if name is not None]
-    return " · ".join(known) or agent[:40]
+    return " · ".join(known) or (agent if len(agent) <= _LONGEST else f"{agent[: _LONGEST - 1]}…")
