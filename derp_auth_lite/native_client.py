@@ -16,7 +16,7 @@ from ._keys import KeyRing
 from ._local.delivery import Delivery
 from ._local.events import FAILURE, EventRecord, Events, Subscriber
 from ._local.mail_worker import MailWorker
-from ._local.oauth_flows import NOT_GIVEN, Flow, OAuthFlows
+from ._local.oauth_flows import NOT_GIVEN, OAuthFlows
 from ._local.orgs import LocalOrgAuthClient
 from ._local.outbox import Outbox
 from ._local.profiles import ADMIN_FIELDS, DEFAULT_ROLE, profile_changes
@@ -36,9 +36,11 @@ from ._native.mail import (
     AccountMail,
     mail_lifetimes,
 )
+from ._native.oauth import Callback, OAuth, configured_providers
 from ._native.one_time import Claim, OneTimeTokens
 from ._native.redemptions import Redemptions
 from ._native.refresh_tokens import RefreshTokens
+from ._native.refusals import Refusals
 from ._native.session_cookies import SessionCookies
 from ._native.sessions import Sessions, in_steps
 from ._native.throttle import Attempt, Throttle
@@ -83,7 +85,7 @@ from .password import Argon2Hasher, Breached, HaveIBeenPwned, PasswordHasher, ch
 if TYPE_CHECKING:
     from .email import EmailClient
     from .kv.base import KVClient
-    from .providers import BaseOAuthProvider, OAuthUserInfo
+    from .providers import BaseOAuthProvider
 
 __all__ = ["NativeAuthClient"]
 
@@ -143,7 +145,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         self._stateless = jwt.verify == "stateless"
         self._kv_client: KVClient | None = None
         self._email_client: EmailClient | None = None
-        self._providers = _providers(config, clock)
+        self._providers = configured_providers(config, clock)
         self._automatic_mail = mail_worker
         self._worker: MailWorker | None = None
         self._subscribers: list[Subscriber] = []
@@ -197,9 +199,6 @@ class NativeAuthClient(LocalOrgAuthClient):
         """Set the KV store."""
         self._kv_client = kv
         self._wire_limits()
-        self._flows = OAuthFlows(
-            kv, self._keys, clock=self._clock, prefix=self._config.cache_prefix
-        )
         self._wire_mail()
 
     def set_email(self, email_client: EmailClient | None) -> None:
@@ -214,9 +213,15 @@ class NativeAuthClient(LocalOrgAuthClient):
             self._wake_worker()
 
     def _wire_limits(self) -> None:
-        prefix = self._config.cache_prefix
-        self._throttle = Throttle(
-            self._kv_client, self._keys, self._events, self._config.throttle, prefix=prefix
+        kv, keys, prefix = self._kv_client, self._keys, self._config.cache_prefix
+        self._throttle = Throttle(kv, keys, self._events, self._config.throttle, prefix=prefix)
+        self._refusals = Refusals(self._events, self._throttle)
+        self._flows = OAuthFlows(kv, keys, clock=self._clock, prefix=prefix)
+        self._oauth = OAuth(
+            self._providers,
+            self._flows,
+            self._refusals,
+            require_state=self._config.oauth_require_state,
         )
 
     def _wire_mail(self) -> None:
@@ -855,11 +860,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         Raises:
             ValueError: It is not configured.
         """
-        found = self._providers.get(str(provider))
-        if found is None:
-            names = ", ".join(sorted(self._providers)) or "none"
-            raise ValueError(f"provider {str(provider)!r} is not configured; configured: {names}")
-        return found
+        return self._oauth.provider(str(provider))
 
     def get_oauth_authorization_url(
         self,
@@ -900,20 +901,10 @@ class NativeAuthClient(LocalOrgAuthClient):
             RateLimitedError: Too many were begun from there.
             AuthBackendError: The KV store, or the provider's discovery, failed.
         """
-        from .providers.pkce import challenge_s256  # loads all providers
-
         chosen = self.get_oauth_provider(provider)
         self._throttle.oauth(self._caller(request))
         owner = None if user_id is None else str(self._user(user_id).id)
-        state, binding = self._flows.begin(str(provider), redirect_uri=redirect_uri, user_id=owner)
-        url = chosen.get_authorization_url(
-            state,
-            scopes,
-            redirect_uri,
-            code_challenge=challenge_s256(self._flows.verifier(state)),
-            nonce=self._flows.nonce(state),
-        )
-        return OAuthStart(url=url, state=state, binding=binding)
+        return self._oauth.start(chosen, redirect_uri=redirect_uri, scopes=scopes, user_id=owner)
 
     def sign_in_with_oauth(
         self,
@@ -953,7 +944,8 @@ class NativeAuthClient(LocalOrgAuthClient):
         """
         self._db.refuse_foreign_transaction()
         caller = self._caller(request, user_agent, ip_address)
-        who = self._proved_at(provider, code, redirect_uri, state, iss, binding, caller)
+        callback = Callback(str(provider), code, redirect_uri, state, iss, binding)
+        who = self._oauth.identity(callback, caller)
         with self._signing_in(caller):
             user, how = self._identities.enter(who, may_join=self._config.enable_signup)
             about = {"provider": who.provider, "identity": how}
@@ -1008,9 +1000,8 @@ class NativeAuthClient(LocalOrgAuthClient):
         caller = self._caller(request)
         user = self._user(user_id)
         owner = str(user.id)
-        who = self._proved_at(
-            provider, code, redirect_uri, state, iss, binding, caller, user_id=owner
-        )
+        callback = Callback(str(provider), code, redirect_uri, state, iss, binding)
+        who = self._oauth.identity(callback, caller, user_id=owner)
         with self._db.transaction(own=True):
             if not self._accounts.hold_unchanged(user):
                 raise InvalidCredentialsError("The account changed meanwhile: try again")
@@ -1387,7 +1378,7 @@ class NativeAuthClient(LocalOrgAuthClient):
             raise InvalidCredentialsError("The current password is wrong")
         self._throttle.succeeded(attempt)
         if not user.is_active:
-            self._refuse(action, "disabled", caller, user=user)
+            self._refusals.record(action, "disabled", caller, user_id=user.id)
             raise UserDisabledError
 
     def _require_mail(self, *, with_link: bool = True) -> EmailClient:
@@ -1428,7 +1419,9 @@ class NativeAuthClient(LocalOrgAuthClient):
         self._throttle.mail(caller)
         if self._throttle.may_mail(kind, address):
             return True
-        self._refuse(f"{kind}_requested", "throttled", caller, user=user, address=address)
+        self._refusals.record(
+            f"{kind}_requested", "throttled", caller, user_id=user and user.id, address=address
+        )
         return False
 
     def _post(
@@ -1469,7 +1462,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         claim = self._one_time.read(purpose, token)
         if claim is None:
             self._throttle.refused_token(caller)
-            self._refuse(action, "unknown_token", caller)
+            self._refusals.record(action, "unknown_token", caller)
             raise InvalidTokenError
         return claim
 
@@ -1483,7 +1476,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         """Forget a token that was spent; refuse it where somebody was faster."""
         if user is None:
             self._throttle.refused_token(caller)
-            self._refuse(action, "spent_token", caller, user_id=claim.user_id)
+            self._refusals.record(action, "spent_token", caller, user_id=claim.user_id)
             raise InvalidTokenError
         self._one_time.forget(token)
         return user
@@ -1533,10 +1526,10 @@ class NativeAuthClient(LocalOrgAuthClient):
             raise InvalidCredentialsError
         assert user is not None
         if not user.is_active:
-            self._refuse("sign_in", "disabled", caller, user=user)
+            self._refusals.record("sign_in", "disabled", caller, user_id=user.id)
             raise UserDisabledError
         if self._config.enable_confirmation and user.email_confirmed_at is None:
-            self._refuse("sign_in", "not_confirmed", caller, user=user)
+            self._refusals.record("sign_in", "not_confirmed", caller, user_id=user.id)
             raise EmailNotConfirmedError
         return user
 
@@ -1556,7 +1549,7 @@ class NativeAuthClient(LocalOrgAuthClient):
                     "sign_in", user_id=user.id, session_id=session.id, caller=caller
                 )
         if current is None or session is None:
-            self._refuse("sign_in", "changed_meanwhile", caller, user=user)
+            self._refusals.record("sign_in", "changed_meanwhile", caller, user_id=user.id)
             raise InvalidCredentialsError
         return current, session
 
@@ -1589,79 +1582,6 @@ class NativeAuthClient(LocalOrgAuthClient):
                 caller=caller,
                 kept=is_noted,
             )
-
-    def _refuse(
-        self,
-        action: str,
-        reason: str,
-        caller: Caller,
-        *,
-        user: UserRecord | None = None,
-        user_id: str | None = None,
-        address: str | None = None,
-        details: dict[str, Any] | None = None,
-    ) -> None:
-        """Write a refusal down, unless there were too many from that range."""
-        if self._throttle.may_note(caller):
-            hashed = None if address is None else self._throttle.address_hash(address)
-            self._events.record(
-                action,
-                FAILURE,
-                user_id=user.id if user else user_id,
-                reason=reason,
-                address_hash=hashed,
-                caller=caller,
-                details=details,
-            )
-
-    def _proved_at(
-        self,
-        provider: str | AuthProvider,
-        code: str,
-        redirect_uri: str | None,
-        state: str | None,
-        iss: str | None,
-        binding: str | None,
-        caller: Caller,
-        *,
-        user_id: str | None = None,
-    ) -> OAuthUserInfo:
-        """Return who the provider says came back, once the callback is known for ours."""
-        chosen = self.get_oauth_provider(provider)
-        try:
-            flow = self._ended_flow(str(provider), state, binding, user_id)
-            if flow is not None or iss is not NOT_GIVEN:
-                chosen.check_issuer(None if iss is NOT_GIVEN else iss)
-            begun = state if flow is not None else None
-            return chosen.authenticate(
-                code,
-                redirect_uri or (None if flow is None else flow.redirect_uri),
-                code_verifier=begun and self._flows.verifier(begun),
-                nonce=begun and self._flows.nonce(begun),
-            )
-        except InvalidCredentialsError:
-            self._refuse(
-                "sign_in" if user_id is None else "identity_link",
-                "provider_refused",
-                caller,
-                user_id=user_id,
-                details={"provider": str(provider)},
-            )
-            raise
-
-    def _ended_flow(
-        self, provider: str, state: str | None, binding: str | None, user_id: str | None
-    ) -> Flow | None:
-        """Spend the state; ``None`` for a caller who guards it alone, where that is allowed."""
-        if state is NOT_GIVEN and not self._config.oauth_require_state:
-            return None
-        return self._flows.end(
-            None if state is NOT_GIVEN else state,
-            provider=provider,
-            binding=None if binding is NOT_GIVEN else binding,
-            bound=binding is not NOT_GIVEN,
-            user_id=user_id,
-        )
 
     def _can_still_enter(self, user_id: str) -> bool:
         user = self._accounts.by_id(user_id)
@@ -1697,7 +1617,9 @@ class NativeAuthClient(LocalOrgAuthClient):
                 yield
         except tuple(_REFUSALS) as error:
             reason = next(_REFUSALS[kind] for kind in _REFUSALS if isinstance(error, kind))
-            self._refuse("sign_in", reason, caller, user_id=getattr(error, "user_id", None))
+            self._refusals.record(
+                "sign_in", reason, caller, user_id=getattr(error, "user_id", None)
+            )
             raise
 
     def _purge_events(self, limit: int) -> int:
@@ -1756,18 +1678,3 @@ def _pwned(config: NativeAuthConfig) -> HaveIBeenPwned | None:
     """Return what asks for breached passwords, where that is switched on."""
     password = config.password
     return HaveIBeenPwned(password.breached_range_url) if password.breached else None
-
-
-def _providers(config: NativeAuthConfig, clock: Clock) -> dict[str, BaseOAuthProvider[Any]]:
-    """Return the configured providers by name; none of them is asked anything yet."""
-    if not (config.oidc or config.google_oauth or config.github_oauth):
-        return {}
-    # With what they need of HTTP they take a tenth of the time to open a client.
-    from .providers import GitHubProvider, GoogleProvider, OIDCProvider
-
-    made: list[BaseOAuthProvider[Any]] = [OIDCProvider(each, clock=clock) for each in config.oidc]
-    if config.google_oauth is not None:
-        made.append(GoogleProvider(config.google_oauth, clock=clock))
-    if config.github_oauth is not None:
-        made.append(GitHubProvider(config.github_oauth))
-    return {provider.provider_name: provider for provider in made}
