@@ -40,6 +40,17 @@ def test_an_account_is_made_listed_and_disabled(app, auth):
     assert run(app, "outbox", "retry", "--all").stdout == "0 to be sent\n"
 
 
+def test_organizations_are_made_and_an_operator_sees_what_happened_and_why(app, auth):
+    ada = auth.create_user(email=ADA, password=PASSWORD, confirmed=True)
+    run(app, "orgs", "create", "engines", "--owner", ADA)
+    assert [org.slug for org in auth.list_orgs(user_id=ada.id)] == ["engines"]
+    assert "org_created" in run(app, "events", "--user", ADA).stdout
+    assert "may_sign_in" in run(app, "explain", ADA).stdout
+    lines = run(app, "doctor", "--json", ends=1).stdout.splitlines()
+    assert [json.loads(line)["code"] for line in lines] == [each.code for each in auth.doctor()]
+    assert run(app, "purge").stdout == "0 removed\n"
+
+
 def test_the_applications_client_stays_connected(app, auth):
     run(app, "users", "list")
     assert auth.count_users() == 0

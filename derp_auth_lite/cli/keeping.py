@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import click
 
-from ._base import USAGE, Command, Failure, Group, confirmed, yes_option
+from ._base import (
+    USAGE,
+    Command,
+    Failure,
+    Group,
+    Operator,
+    confirmed,
+    pass_operator,
+    yes_option,
+)
 from ._operator import NamedAccounts
 
 __all__ = ["init", "keys", "migrate", "purge"]
@@ -44,15 +53,15 @@ def migrate(accounts: NamedAccounts) -> None:
 
 
 @click.command(cls=Command)
-@pass_accounts
-def purge(accounts: NamedAccounts) -> None:
+@pass_operator
+def purge(operator: Operator) -> None:
     """Remove what has expired.
 
     That is sessions, old events and short-lived counts; sign-ins remove a few each time.
 
     Example: derp-auth-lite purge
     """
-    with accounts.client() as auth:
+    with operator.client() as auth:
         click.echo(f"{auth.purge()} removed")
 
 

@@ -1,4 +1,4 @@
-"""``flask auth``: the commands for users, sessions and mails, on the application's accounts."""
+"""``flask auth``: the commands that look at accounts and change them, on the application's own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from flask import Flask
 from flask.cli import with_appcontext
 
 from ..cli._base import Failure, Operator
+from ..cli.keeping import purge
+from ..cli.orgs import orgs
 from ..cli.outbox import outbox
+from ..cli.records import doctor, events, explain
 from ..cli.sessions import sessions
 from ..cli.users import users
 from ..native_client import NativeAuthClient
@@ -46,7 +49,7 @@ def _auth(ctx: click.Context) -> None:
     ctx.obj = _ApplicationsAccounts(client)
 
 
-for _command in (users, sessions, outbox):
+for _command in (users, sessions, orgs, events, outbox, doctor, explain, purge):
     _auth.add_command(_command)
 
 
