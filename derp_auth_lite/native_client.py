@@ -455,9 +455,12 @@ class NativeAuthClient(LocalOrgAuthClient):
         ip_address: str | None = None,
         **kwargs: Any,
     ) -> AuthResult:
-        """Register a user; with confirmation on, nobody is signed in before the link is used.
+        """Register a user, who is signed in at once unless addresses are confirmed first.
+
+        The result has the user, and tokens; with confirmation on ``tokens`` is ``None``.
 
         Args:
+            request: As in :meth:`sign_in_with_password`; *user_agent* and *ip_address*, too.
             confirmation_url: The page that confirms; the mail's link is this with ``token`` added.
             **kwargs: first_name, last_name, username, image_url, metadata; nothing else, so that
                 nobody makes themselves an administrator.
@@ -504,9 +507,14 @@ class NativeAuthClient(LocalOrgAuthClient):
         user_agent: str | None = None,
         ip_address: str | None = None,
     ) -> AuthResult:
-        """Sign in with email and password.
+        """Begin a session; the result has the user and its tokens.
 
         Args:
+            email: The address, in any case.
+            request: Any object with ``.headers``: whose address counts attempts, and what is kept
+                with the session, is read from it. Or say it by
+            user_agent: the browser or program, and
+            ip_address: the caller's address.
             first_name: Filled in where the profile has none; likewise *last_name*.
 
         Raises:
