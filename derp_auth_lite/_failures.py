@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sqlite3
 import sys
 
@@ -40,7 +41,18 @@ def _pool_errors() -> tuple[type[BaseException], ...]:
     return (module.MaxConnectionsExceeded,) if module is not None else ()
 
 
+_REFUSED = "The database server refuses the user or the password"
+_NO_TABLES = "The database lacks a table: connect() makes those of derp_auth_lite"
+# Of a server's, where it speaks English; another language is the last sentence below.
 _REASONS = (
+    ("(password|peer|ident) authentication failed|role .* does not exist", _REFUSED),
+    ("database .* does not exist", "The database server has no such database"),
+    ("relation .* does not exist", _NO_TABLES),
+    (
+        "connection refused|could not translate host name|failed to resolve host|no such file",
+        "The database server cannot be reached: does it run, and are host and port right?",
+    ),
+    ("too many clients|connection slots", "The database server takes no more connections"),
     ("unable to open database file", "The database file cannot be opened: check path and rights"),
     ("readonly", "The database is read-only: check the rights of the file and of its folder"),
     ("disk is full", "The disk is full"),
@@ -49,7 +61,7 @@ _REASONS = (
     ("malformed", "The database file is damaged"),
     ("locked", "The database is busy: another program holds its lock"),
     ("busy", "The database is busy: another program holds its lock"),
-    ("no such table", "The database has no tables of derp_auth_lite: connect() makes them"),
+    ("no such table", _NO_TABLES),
 )
 
 
@@ -62,6 +74,6 @@ def translated(error: BaseException) -> Exception:
     quiet = isinstance(error, _drivers("DataError") + _drivers("ProgrammingError"))
     _log.error("database failed: %s%s", type(error).__name__, "" if quiet else f": {text}")
     for sign, message in _REASONS:
-        if sign in text:
+        if re.search(sign, text):
             return AuthBackendError(message)
     return AuthBackendError("The database is not available")

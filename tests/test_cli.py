@@ -12,6 +12,7 @@ import time
 import uuid
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import click
 import pytest
@@ -416,7 +417,26 @@ class TestWhichDatabase:
         url = "postgresql://user:hush@127.0.0.1:1/app"
         outcome = CliRunner().invoke(root, ["--database", url, "users", "list"])
         assert outcome.exit_code == 4
-        assert "hush" not in outcome.output
+        assert outcome.stderr == (
+            "Error: The database server cannot be reached: does it run, and are host and port "
+            "right?\n"
+        )
+
+    @pytest.mark.parametrize(
+        ("part", "message"),
+        [
+            ({"path": "/none_of_this_name"}, "has no such database"),
+            ({"netloc": "nobody:hush@"}, "refuses the user or the password"),
+        ],
+    )
+    def test_what_a_server_refuses_is_told_apart(self, postgres_url, part, message):
+        url = urlsplit(postgres_url)
+        host = url.netloc.rpartition("@")[2]
+        part = {name: value + (host if name == "netloc" else "") for name, value in part.items()}
+        command = ["--database", urlunsplit(url._replace(**part)), "users", "list"]
+        outcome = CliRunner().invoke(root, command)
+        assert outcome.exit_code == 4
+        assert re.fullmatch(f"Error: The database server {message}\n", outcome.stderr)
 
     def test_tables_are_made_on_a_server(self, new_postgres_url):
         made = CliRunner().invoke(root, ["--database", new_postgres_url, "init"])
