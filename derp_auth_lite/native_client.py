@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ._addresses import normalize_email
 from ._clock import Clock, utc_now
 from ._keys import KeyRing
-from ._local.delivery import Delivery
 from ._local.events import FAILURE, EventRecord, Events, Subscriber
-from ._local.mail_worker import MailWorker
+from ._local.mailbox import Mailbox
 from ._local.oauth_flows import NOT_GIVEN, OAuthFlows
 from ._local.orgs import LocalOrgAuthClient
 from ._local.outbox import Outbox
@@ -36,6 +34,7 @@ from ._native.mail import (
     AccountMail,
     mail_lifetimes,
 )
+from ._native.mail_requests import MailRequests
 from ._native.oauth import Callback, OAuth, configured_providers
 from ._native.one_time import Claim, OneTimeTokens
 from ._native.redemptions import Redemptions
@@ -51,7 +50,6 @@ from .config import NativeAuthConfig
 from .exceptions import (
     AuthError,
     AuthNotConnectedError,
-    ConfigError,
     ConfirmationURLMissingError,
     EmailNotConfirmedError,
     InvalidCredentialsError,
@@ -94,9 +92,6 @@ _log = logging.getLogger(__name__)
 _PURGE_STEP = 160
 _PURGE_EVERY = 16  # sign-ins: a statement costs as much for many rows as for none
 _NAMES = ("first_name", "last_name", "username")
-_SUBJECTS = {CONFIRMATION: "Confirm your email address", RECOVERY: "Reset your password"}
-"""The interface's defaults, which are the subjects of the shipped templates too."""
-
 _REFUSALS: dict[type[AuthError], str] = {
     SessionLimitError: "session_limit",
     SignupDisabledError: "sign_up_disabled",
@@ -147,12 +142,11 @@ class NativeAuthClient(LocalOrgAuthClient):
         self._email_client: EmailClient | None = None
         self._providers = configured_providers(config, clock)
         self._automatic_mail = mail_worker
-        self._worker: MailWorker | None = None
+        self._mailbox: Mailbox | None = None
         self._subscribers: list[Subscriber] = []
         self._saw_direct_request = False
         self._opened = itertools.count()
         self.set_db(None)
-        self.set_kv(None)
 
     @property
     def config(self) -> NativeAuthConfig:
@@ -181,6 +175,25 @@ class NativeAuthClient(LocalOrgAuthClient):
         self._has_db = db is not None
         # Without one the stores stand on an engine that is never opened, and says so when used.
         self._db = db or DatabaseEngine(":memory:", clock=self._clock)
+        self._wire()
+
+    def set_kv(self, kv: KVClient | None) -> None:
+        """Set the KV store."""
+        self._kv_client = kv
+        self._wire()
+
+    def set_email(self, email_client: EmailClient | None) -> None:
+        """Set the email client."""
+        self._email_client = email_client
+        self._wire()
+
+    def _wire(self) -> None:
+        """Make the stores, and what stands on them, of database, KV store and email client."""
+        self._wire_stores()
+        self._wire_kv()
+        self._wire_mail()
+
+    def _wire_stores(self) -> None:
         self._accounts = Accounts(self._db)
         self._sessions = Sessions(
             self._db,
@@ -192,30 +205,12 @@ class NativeAuthClient(LocalOrgAuthClient):
         self._redemptions = Redemptions(self._db, self._accounts, self._sessions)
         self._identities = Identities(self._db, self._accounts, self._sessions)
         self._outbox = Outbox(self._db, mail_lifetimes(self._config))
-        self._wire_limits()
-        self._wire_mail()
 
-    def set_kv(self, kv: KVClient | None) -> None:
-        """Set the KV store."""
-        self._kv_client = kv
-        self._wire_limits()
-        self._wire_mail()
-
-    def set_email(self, email_client: EmailClient | None) -> None:
-        """Set the email client."""
-        self._email_client = email_client
-        self._wire_mail()
-
-    def _resume_mail(self) -> None:
-        """Begin with a worker of this connection, and with what an earlier one left."""
-        self._wire_mail()
-        if self._outbox.next_due() is not None:
-            self._wake_worker()
-
-    def _wire_limits(self) -> None:
+    def _wire_kv(self) -> None:
         kv, keys, prefix = self._kv_client, self._keys, self._config.cache_prefix
         self._throttle = Throttle(kv, keys, self._events, self._config.throttle, prefix=prefix)
         self._refusals = Refusals(self._events, self._throttle)
+        self._one_time = OneTimeTokens(kv, keys, clock=self._clock, prefix=prefix)
         self._flows = OAuthFlows(kv, keys, clock=self._clock, prefix=prefix)
         self._oauth = OAuth(
             self._providers,
@@ -225,17 +220,25 @@ class NativeAuthClient(LocalOrgAuthClient):
         )
 
     def _wire_mail(self) -> None:
-        """Put together what needs more than one of database, KV store and email client."""
-        self._one_time = OneTimeTokens(
-            self._kv_client, self._keys, clock=self._clock, prefix=self._config.cache_prefix
-        )
-        if self._worker is not None:
-            self._worker.stop(0)
-        self._delivery = self._worker = None
+        if self._mailbox is not None:
+            self._mailbox.stop(0)
+        self._mailbox = None
         if self._email_client is not None:
-            resolve = AccountMail(self._accounts, self._one_time, self._config)
-            self._delivery = Delivery(self._outbox, self._events, self._email_client, resolve)
-            self._worker = MailWorker(self._delivery, automatic=self._automatic_mail)
+            self._mailbox = Mailbox(
+                self._outbox,
+                self._events,
+                self._email_client,
+                AccountMail(self._accounts, self._one_time, self._config),
+                automatic=self._automatic_mail,
+            )
+        self._mails = MailRequests(
+            self._db,
+            self._events,
+            self._throttle,
+            self._refusals,
+            self._mailbox,
+            can_link=self._kv_client is not None,
+        )
 
     def connect(self) -> None:
         """Open the database, bring its schema up to date, and open the KV store.
@@ -251,15 +254,16 @@ class NativeAuthClient(LocalOrgAuthClient):
             migrate(self._db)
             if self._kv_client is not None:
                 self._kv_client.connect()
-            self._resume_mail()
+            if self._mailbox is not None:
+                self._mailbox.resume()
         except BaseException:
             self.disconnect()
             raise
 
     def disconnect(self) -> None:
         """Close what ``connect`` opened; waits up to five seconds for mails to be sent."""
-        if self._worker is not None:
-            self._worker.stop()
+        if self._mailbox is not None:
+            self._mailbox.stop()
         if self._kv_client is not None:
             self._kv_client.disconnect()
         for provider in self._providers.values():
@@ -392,7 +396,7 @@ class NativeAuthClient(LocalOrgAuthClient):
             if user is None:
                 raise UserNotFoundError
             if before is not None and before.email != user.email:
-                self._notify(EMAIL_CHANGED, before, new_email=user.email)
+                self._mails.notify(EMAIL_CHANGED, before, new_email=user.email)
             if not user.is_active:
                 self._sessions.end_all(str(user.id))
             self._events.record(
@@ -420,7 +424,7 @@ class NativeAuthClient(LocalOrgAuthClient):
                 raise InvalidCredentialsError("The account changed meanwhile: try again")
             self._sessions.end_all(str(user.id))
             self._events.record("password_set", user_id=user.id)
-            self._notify(PASSWORD_CHANGED, changed)
+            self._mails.notify(PASSWORD_CHANGED, changed)
         return changed.info()
 
     def delete_user(self, user_id: Id) -> bool:
@@ -491,7 +495,9 @@ class NativeAuthClient(LocalOrgAuthClient):
             self._events.record("sign_up", user_id=user.id, caller=caller)
             session = None if confirm_first else self._open_session(user, caller)
             if confirm_first:
-                self._post(CONFIRMATION, address, confirmation_url, confirmation_subject)
+                self._mails.require().post(
+                    CONFIRMATION, address, confirmation_url, subject=confirmation_subject
+                )
         return AuthResult(
             user=user.info(), tokens=None if session is None else self._tokens(session)
         )
@@ -568,7 +574,7 @@ class NativeAuthClient(LocalOrgAuthClient):
                 raise InvalidCredentialsError("The account changed meanwhile: try again")
             self._sessions.end_all(str(user.id), keep=session_id)
             self._events.record("password_change", user_id=user.id, caller=caller)
-            self._notify(PASSWORD_CHANGED, changed)
+            self._mails.notify(PASSWORD_CHANGED, changed)
         return changed.info()
 
     # Links that are mailed
@@ -614,8 +620,10 @@ class NativeAuthClient(LocalOrgAuthClient):
             TypeError: A variable has a name of the library's own, or is no JSON.
             ValueError: *confirmation_url* is no link that a mail may hold.
         """
-        subject = confirmation_subject
-        self._request_mail(CONFIRMATION, email, confirmation_url, request, subject, kwargs)
+        address, caller = normalize_email(email), self._caller(request)
+        self._mails.request_link(
+            CONFIRMATION, address, confirmation_url, caller, confirmation_subject, kwargs
+        )
 
     def notify_account_exists(
         self, *, email: str, recovery_url: str, request: AuthRequest | None = None
@@ -636,9 +644,10 @@ class NativeAuthClient(LocalOrgAuthClient):
             ConfigError: No mail can be sent.
             ValueError: *recovery_url* is no link that a mail may hold.
         """
+        address, caller = normalize_email(email), self._caller(request)
         # Only a sign-up with a taken address comes here, so an error would tell it from others.
         with contextlib.suppress(RateLimitedError):
-            self._request_mail(ACCOUNT_EXISTS, email, recovery_url, request)
+            self._mails.request_link(ACCOUNT_EXISTS, address, recovery_url, caller)
 
     def request_password_recovery(
         self,
@@ -665,7 +674,8 @@ class NativeAuthClient(LocalOrgAuthClient):
             TypeError: A variable has a name of the library's own, or is no JSON.
             ValueError: *recovery_url* is no link that a mail may hold.
         """
-        self._request_mail(RECOVERY, email, recovery_url, request, recovery_subject, kwargs)
+        address, caller = normalize_email(email), self._caller(request)
+        self._mails.request_link(RECOVERY, address, recovery_url, caller, recovery_subject, kwargs)
 
     def reset_password(
         self, token: str, new_password: str, *, request: AuthRequest | None = None
@@ -690,7 +700,7 @@ class NativeAuthClient(LocalOrgAuthClient):
             user = self._redemptions.reset(claim, hashed)
             if user is not None:
                 self._events.record("password_reset", user_id=user.id, caller=caller)
-                self._notify(PASSWORD_CHANGED, user)
+                self._mails.notify(PASSWORD_CHANGED, user)
         user = self._redeemed(user, token, claim, "password_reset", caller)
         self._throttle.proved(user.email, caller)
         return user.info()
@@ -715,7 +725,8 @@ class NativeAuthClient(LocalOrgAuthClient):
         """
         if not self._config.enable_magic_link:
             raise ValueError("magic links are off: set NativeAuthConfig.enable_magic_link")
-        self._request_mail(MAGIC_LINK, email, magic_link_url, request)
+        address, caller = normalize_email(email), self._caller(request)
+        self._mails.request_link(MAGIC_LINK, address, magic_link_url, caller)
 
     def verify_magic_link(
         self,
@@ -789,12 +800,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         user = self._user(user_id)
         if current_password is not None:
             self._require_password(user, current_password, "email_change", caller)
-        if not self._may_mail(EMAIL_CHANGE, address, caller, user):
-            return
-        about = {"user_id": str(user.id), "stamp": user.token_stamp}
-        with self._db.transaction():
-            self._post(EMAIL_CHANGE, address, confirm_url, subject, kwargs, about)
-            self._events.record("email_change_requested", user_id=user.id, caller=caller)
+        self._mails.request_change(user, address, confirm_url, caller, subject, kwargs)
 
     def confirm_email_change(self, token: str, *, request: AuthRequest | None = None) -> UserInfo:
         """Give the account the address that the token's mail went to; the token is spent by it.
@@ -813,7 +819,8 @@ class NativeAuthClient(LocalOrgAuthClient):
             user = self._redemptions.move(claim)
             if user is not None:
                 self._events.record("email_change", user_id=user.id, caller=caller)
-                self._notify(EMAIL_CHANGED, user._replace(email=claim.email), new_email=user.email)
+                before = user._replace(email=claim.email)
+                self._mails.notify(EMAIL_CHANGED, before, new_email=user.email)
         return self._redeemed(user, token, claim, "email_change", caller).info()
 
     # The outbox
@@ -833,12 +840,7 @@ class NativeAuthClient(LocalOrgAuthClient):
             ConfigError: No mail can be sent.
             RuntimeError: Called inside a transaction of the application.
         """
-        self._db.refuse_foreign_transaction()
-        until = None if timeout is None else time.monotonic() + timeout
-        self._require_mail()
-        assert self._delivery is not None
-        self._outbox.hurry()
-        return self._delivery.send_due(until)
+        return self._mails.require().deliver(timeout)
 
     def list_undelivered_mail(
         self, *, limit: int | None = None, offset: int | None = None
@@ -857,7 +859,8 @@ class NativeAuthClient(LocalOrgAuthClient):
         key = as_id(mail_id)
         if key is None or not self._outbox.retry(key):
             return False
-        self._db.after_commit(self._wake_worker)
+        if self._mailbox is not None:
+            self._db.after_commit(self._mailbox.wake)
         return True
 
     # Providers
@@ -1374,7 +1377,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         if self._config.enable_confirmation and confirmation_url is None:
             raise ConfirmationURLMissingError
         if self._config.enable_confirmation:
-            self._require_mail()
+            self._mails.require()
 
     def _require_password(
         self, user: UserRecord, password: str, action: str, caller: Caller
@@ -1388,80 +1391,6 @@ class NativeAuthClient(LocalOrgAuthClient):
         if not user.is_active:
             self._refusals.record(action, "disabled", caller, user_id=user.id)
             raise UserDisabledError
-
-    def _require_mail(self, *, with_link: bool = True) -> EmailClient:
-        if self._email_client is None:
-            raise ConfigError("No mail can be sent: pass email= to open_auth, or call set_email()")
-        if with_link and self._kv_client is None:
-            raise ConfigError("No link can be mailed: pass kv= to open_auth, or call set_kv()")
-        return self._email_client
-
-    def _request_mail(
-        self,
-        kind: str,
-        email: str,
-        url: str,
-        request: AuthRequest | None,
-        subject: str | None = None,
-        variables: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Write down that somebody asked for a link, and look nothing up: time tells nothing."""
-        address = normalize_email(email)
-        caller = self._caller(request)
-        self._require_mail()
-        if not self._may_mail(kind, address, caller):
-            return
-        hashed = self._throttle.address_hash(address)
-        with self._db.transaction():
-            self._post(kind, address, url, subject, variables)
-            self._events.record(f"{kind}_requested", address_hash=hashed, caller=caller)
-
-    def _may_mail(
-        self, kind: str, address: str, caller: Caller, user: UserRecord | None = None
-    ) -> bool:
-        """Count a mail; one too many of its kind is dropped, of which nobody is told.
-
-        Raises:
-            RateLimitedError: One too many for the range that asks.
-        """
-        self._throttle.mail(caller)
-        if self._throttle.may_mail(kind, address):
-            return True
-        self._refusals.record(
-            f"{kind}_requested", "throttled", caller, user_id=user and user.id, address=address
-        )
-        return False
-
-    def _post(
-        self,
-        kind: str,
-        email: str,
-        url: str | None = None,
-        subject: str | None = None,
-        variables: Mapping[str, Any] | None = None,
-        about: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Put a mail into the outbox, to be sent after the commit."""
-        self._outbox.add(
-            kind,
-            email,
-            message_id=self._require_mail(with_link=url is not None).new_message_id(),
-            base_url=url,
-            # Unless the caller wants another, the mail's own template has the word.
-            subject=None if subject == _SUBJECTS.get(kind) else subject,
-            variables=variables,
-            about=about,
-        )
-        self._db.after_commit(self._wake_worker)
-
-    def _notify(self, kind: str, user: UserRecord, **about: Any) -> None:
-        """Tell a user what happened to the account, where mail can be sent."""
-        if self._email_client is not None:
-            self._post(kind, user.email, about={"first_name": user.first_name, **about})
-
-    def _wake_worker(self) -> None:
-        if self._worker is not None:
-            self._worker.wake()
 
     def _claim(self, purpose: str, token: str, action: str, caller: Caller) -> Claim:
         """Return what a one-time token stands for; that spends nothing."""

@@ -17,9 +17,10 @@ from ._clock import Clock, utc_now
 from ._http import Remembered
 from ._keys import KeyRing
 from ._local.events import Events
-from ._local.mailbox import CONFIRMATION, MAGIC_LINK, RECOVERY, Mailbox
+from ._local.mailbox import CONFIRMATION, HOSTED_LIFETIMES, MAGIC_LINK, RECOVERY, Mailbox
 from ._local.oauth_flows import NOT_GIVEN
 from ._local.orgs import LocalOrgAuthClient
+from ._local.outbox import Outbox
 from ._local.profiles import ADMIN_FIELDS, DEFAULT_ROLE, profile_changes
 from ._mail.links import check_link
 from ._migrations import migrate
@@ -178,7 +179,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         self._mailbox = None
         if self._email_client is not None:
             self._mailbox = Mailbox(
-                self._db,
+                Outbox(self._db, HOSTED_LIFETIMES),
                 self._events,
                 self._email_client,
                 LinkMail(self._api, lambda: not self._setting("disable_signup")),
@@ -200,7 +201,6 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             if self._kv_client is not None:
                 self._kv_client.connect()
             self._api.connect()
-            self._wire_mail()
             if self._mailbox is not None:
                 self._mailbox.resume()
         except BaseException:

@@ -16,9 +16,10 @@ from ._clock import Clock, utc_now
 from ._jwks import unverified_claims
 from ._keys import KeyRing
 from ._local.events import Events
-from ._local.mailbox import CONFIRMATION, MAGIC_LINK, RECOVERY, Mailbox
+from ._local.mailbox import CONFIRMATION, HOSTED_LIFETIMES, MAGIC_LINK, RECOVERY, Mailbox
 from ._local.oauth_flows import NOT_GIVEN, Flow, OAuthFlows
 from ._local.org_fields import OWNER, as_member_role, org_changes
+from ._local.outbox import Outbox
 from ._local.profiles import ADMIN_FIELDS, DEFAULT_ROLE, profile_changes
 from ._mail.links import check_link
 from ._migrations import migrate
@@ -182,7 +183,7 @@ class WorkOSAuthClient(BaseAuthClient):
         self._mailbox = None
         if self._email_client is not None and self._db is not None:
             self._mailbox = Mailbox(
-                self._db,
+                Outbox(self._db, HOSTED_LIFETIMES),
                 Events(self._db),
                 self._email_client,
                 CodeMail(self._api, self._accounts),
@@ -206,7 +207,6 @@ class WorkOSAuthClient(BaseAuthClient):
             if self._kv_client is not None:
                 self._kv_client.connect()
             self._api.connect()
-            self._wire_mail()
             if self._mailbox is not None:
                 self._mailbox.resume()
         except BaseException:

@@ -76,7 +76,7 @@ def ask(auth, email=ADA):
 
 def attempt(auth):
     """Send what is due, as the worker does: no mail before its time."""
-    return auth._delivery.send_due()
+    return auth._mailbox._delivery.send_due()
 
 
 def waiting(auth):
@@ -90,7 +90,7 @@ class TestServer:
         until = clock.now + timedelta(minutes=60)
         while clock.now < until:
             assert attempt(auth) == 0
-            clock.advance(seconds=auth._delivery.seconds_until_due())
+            clock.advance(seconds=auth._mailbox._delivery.seconds_until_due())
         ((attempts, reason, lease),) = waiting(auth)
         assert 14 <= attempts <= 22
         assert lease is None

@@ -1,8 +1,8 @@
-"""Mails of a backend whose accounts a hosted service keeps: the outbox, and what sends from it.
+"""Mails on their way: the outbox that keeps them, and the thread that sends from it.
 
-A request writes down what was asked for and looks nothing up; the service is asked for the link
-when the mail is sent, so that neither time nor an error tells a stranger who has an account (OWASP
-ASVS 5.0, 6.3.8).
+A request writes down what was asked for and looks nothing up; whom a mail is for, and its link, is
+found out when it is sent, so that neither time nor an error tells a stranger who has an account
+(OWASP ASVS 5.0, 6.3.8).
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from .._addresses import normalize_email
 from ..email import EmailClient
-from ..orm import DatabaseEngine
 from .delivery import Delivery, Resolve
 from .events import Events
 from .mail_worker import DRAIN_SECONDS, MailWorker
 from .outbox import Outbox
 
-__all__ = ["CONFIRMATION", "MAGIC_LINK", "RECOVERY", "Mailbox"]
+__all__ = ["CONFIRMATION", "HOSTED_LIFETIMES", "MAGIC_LINK", "RECOVERY", "Mailbox"]
 
 CONFIRMATION = "confirmation"
 MAGIC_LINK = "magic_link"
 RECOVERY = "recovery"
 
-_LIFETIMES = {
+HOSTED_LIFETIMES = {
     CONFIRMATION: timedelta(hours=24),
     MAGIC_LINK: timedelta(minutes=10),
     RECOVERY: timedelta(hours=4),  # an hour without a mail server loses none
 }
+"""For how long a mail is worth sending whose link a hosted service makes."""
+
 _SUBJECTS = {CONFIRMATION: "Confirm your email address", RECOVERY: "Reset your password"}
 """The interface's defaults, which are the subjects of the shipped templates too."""
 
@@ -39,30 +39,30 @@ class Mailbox:
     """Takes mails, and sends them in a thread.
 
     Args:
-        resolve: Asks the service for the link of a mail.
+        resolve: Finds out whom a mail is for, and makes its link.
         automatic: ``False`` leaves all sending to :meth:`deliver`.
     """
 
     def __init__(
         self,
-        db: DatabaseEngine,
+        outbox: Outbox,
         events: Events,
         email: EmailClient,
         resolve: Resolve,
         *,
         automatic: bool = True,
     ) -> None:
-        self._db = db
+        self._outbox = outbox
         self._email = email
-        self._outbox = Outbox(db, _LIFETIMES)
-        self._delivery = Delivery(self._outbox, events, email, resolve)
+        self._automatic = automatic
+        self._delivery = Delivery(outbox, events, email, resolve)
         self._worker = MailWorker(self._delivery, automatic=automatic)
 
     def post(
         self,
         kind: str,
         email: str,
-        url: str,
+        url: str | None = None,
         *,
         subject: str | None = None,
         variables: Mapping[str, Any] | None = None,
@@ -71,30 +71,29 @@ class Mailbox:
         """Take a mail, to be sent after the commit.
 
         Args:
-            email: To whom.
-            url: The page that the mail links to.
-            subject: In place of the mail's own.
+            email: To whom, a normalised address.
+            url: The page that the mail links to, if it has a link.
+            subject: In place of the mail's own; the interface's default gives way to the template.
             about: What the resolver has to know.
 
         Raises:
-            InvalidEmailError: *email* is no address.
             TypeError: A variable has a name of the library's own, or is no JSON.
             ValueError: *url* is no link that a mail may hold.
         """
         self._outbox.add(
             kind,
-            normalize_email(email),
+            email,
             message_id=self._email.new_message_id(),
             base_url=url,
             subject=None if subject == _SUBJECTS.get(kind) else subject,
             variables=variables,
             about=about,
         )
-        self._db.after_commit(self._worker.wake)
+        self._outbox.engine.after_commit(self.wake)
 
     def deliver(self, timeout: float | None = None) -> int:
         """Send what waits, now and in the caller's thread; return how many mails were taken."""
-        self._db.refuse_foreign_transaction()
+        self._outbox.engine.refuse_foreign_transaction()
         self._outbox.hurry()
         return self._delivery.send_due(None if timeout is None else time.monotonic() + timeout)
 
@@ -102,10 +101,16 @@ class Mailbox:
         """Remove at most *limit* mails that were given up long ago; return how many."""
         return self._outbox.purge(limit)
 
+    def wake(self) -> None:
+        """Have the outbox looked at soon."""
+        self._worker.wake()
+
     def resume(self) -> None:
-        """Go on with what an earlier process left."""
+        """Begin with a thread of this connection, and with what an earlier one left."""
+        self._worker.stop(0)
+        self._worker = MailWorker(self._delivery, automatic=self._automatic)
         if self._outbox.next_due() is not None:
-            self._worker.wake()
+            self.wake()
 
     def stop(self, seconds: float = DRAIN_SECONDS) -> None:
         """Send what is due, for *seconds* at most, and end the thread."""
