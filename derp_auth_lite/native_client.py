@@ -18,6 +18,7 @@ from ._local.oauth_flows import NOT_GIVEN, OAuthFlows
 from ._local.orgs import LocalOrgAuthClient
 from ._local.outbox import Outbox
 from ._local.profiles import ADMIN_FIELDS, DEFAULT_ROLE, profile_changes
+from ._local.throttle import Attempt, Throttle
 from ._migrations import migrate
 from ._native.accounts import Accounts
 from ._native.doctor import Doctor
@@ -42,7 +43,6 @@ from ._native.refresh_tokens import RefreshTokens
 from ._native.refusals import Refusals
 from ._native.session_cookies import SessionCookies
 from ._native.sessions import Sessions, in_steps
-from ._native.throttle import Attempt, Throttle
 from ._pages import FROM_NEWEST, Cursors, bounds, page_size
 from ._records import SessionRecord, UserRecord, as_id, new_id
 from ._request import Caller, bearer_token, caller_of, was_forwarded

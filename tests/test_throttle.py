@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from derp_auth_lite._local.events import Events
-from derp_auth_lite._native.throttle import UNKNOWN_RANGE, Throttle, network_range
+from derp_auth_lite._local.throttle import UNKNOWN_RANGE, Throttle, network_range
 from derp_auth_lite._request import Caller
 from derp_auth_lite.config import PasswordConfig, ThrottleConfig
 from derp_auth_lite.exceptions import (

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from .._addresses import normalize_email
+from .._local.throttle import Throttle
 from .._records import UserRecord
 from ..config import NativeAuthConfig
 from ..exceptions import InvalidEmailError
 from ..models import Finding
 from .accounts import Accounts
-from .throttle import Throttle
 
 __all__ = ["explain_sign_in"]
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from .._local.events import Events
 from .._local.mailbox import Mailbox
+from .._local.throttle import Throttle
 from .._records import UserRecord
 from .._request import Caller
 from ..exceptions import ConfigError
 from ..orm import DatabaseEngine
 from .mail import EMAIL_CHANGE
 from .refusals import Refusals
-from .throttle import Throttle
 
 __all__ = ["MailRequests"]
 

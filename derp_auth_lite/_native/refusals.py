@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .._local.events import FAILURE, Events
+from .._local.throttle import Throttle
 from .._request import Caller
-from .throttle import Throttle
 
 __all__ = ["Refusals"]
 

@@ -10,8 +10,8 @@ from datetime import timedelta
 
 import pytest
 
+from derp_auth_lite._local.throttle import Attempt
 from derp_auth_lite._native.one_time import Claim
-from derp_auth_lite._native.throttle import Attempt
 from derp_auth_lite.config import ThrottleConfig
 from derp_auth_lite.exceptions import InvalidCredentialsError, InvalidTokenError, LastOwnerError
 from derp_auth_lite.kv.disk import DiskKV
