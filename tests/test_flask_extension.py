@@ -201,7 +201,7 @@ def test_a_link_never_leads_where_the_host_header_says():
     app, auth = make_app()
     answer = recover(app, "https://evil.test")
     assert answer.status_code == 503
-    assert "cannot send mails yet" in answer.text
+    assert "cannot send emails yet" in answer.text
     auth.close(app)
 
 

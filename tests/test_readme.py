@@ -14,10 +14,14 @@ from pathlib import Path
 
 import click
 import pytest
+from docutils import nodes
+from docutils.core import publish_doctree, publish_string
 
 from derp_auth_lite import config, exceptions
 from derp_auth_lite.cli._app import root
+from derp_auth_lite.cli._base import NOT_FOUND, REFUSED, UNAVAILABLE, USAGE
 from derp_auth_lite.config import ThrottleConfig
+from derp_auth_lite.flask.settings import FlaskAuthSettings
 
 CHECKOUT = Path(__file__).parent.parent
 README = (CHECKOUT / "README.rst").read_text(encoding="utf-8")
@@ -38,8 +42,6 @@ def test_its_examples_run(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["README.rst", "CHANGES.rst"])
 def test_its_markup_is_valid(name):
-    from docutils.core import publish_string
-
     publish_string(
         (CHECKOUT / name).read_text(encoding="utf-8"),
         writer="html5",
@@ -58,44 +60,76 @@ def test_the_checks_of_every_change_run_its_second_command():
     assert COMMANDS[1] in (CHECKOUT / ".ci" / "run").read_text(encoding="utf-8")
 
 
+def _tables():
+    """Yield the heading and the rows of each table that has headings; cells are plain text."""
+    settings = {"report_level": 5, "_disable_config": True}
+    document = publish_doctree(README, settings_overrides=settings)
+    for table in document.findall(nodes.table):
+        head = next(table.findall(nodes.thead), None)
+        if head is not None:
+            body = next(table.findall(nodes.tbody))
+            (headings,) = _rows(head)
+            yield headings[0], _rows(body)
+
+
+def _rows(part):
+    return [
+        tuple(" ".join(cell.astext().split()) for cell in row.children) for row in part.children
+    ]
+
+
+TABLES = dict(_tables())
+
+
 @pytest.mark.parametrize("name", exceptions.__all__)
 def test_every_error_has_its_line(name):
-    assert f"   * - ``{name}``, ``{getattr(exceptions, name).code}``\n" in README
+    (found,) = (row for row in TABLES["Error"] if row[0] == name)
+    assert found[1] == getattr(exceptions, name).code
+    assert found[2]
 
 
 def test_every_extra_has_its_line():
     setup = configparser.ConfigParser()
     setup.read(CHECKOUT / "setup.cfg", encoding="utf-8")
-    listed = re.findall(r"^``(\w+)``  +", README[README.index("Extras\n") :], flags=re.MULTILINE)
-    assert listed == list(setup["options.extras_require"])
+    assert [row[0] for row in TABLES["Extra"]] == list(setup["options.extras_require"])
 
 
 def test_its_table_of_limits_has_the_defaults():
     """OWASP ASVS 5.0, 6.1.1."""
-    section = README[README.index("Limits\n------") : README.index("Errors\n------")]
-    rows = re.findall(r"\* - ``(\w+)``\n     - (\d+)\n     - (.+)\n", section)
     defaults = dataclasses.asdict(ThrottleConfig())
     in_a_row = defaults.pop("failures_in_a_row")
     expected = {name: (str(count), str(seconds)) for name, (count, seconds) in defaults.items()}
     expected["failures_in_a_row"] = (str(in_a_row), "in a row")
-    assert {name: (count, seconds) for name, count, seconds in rows} == expected
+    assert {name: (times, seconds) for name, times, seconds, _ in TABLES["ThrottleConfig"]} == (
+        expected
+    )
 
 
-SETTINGS = [
-    (f"{name}.{setting.name}", setting)
+GROUPS = [
+    name
     for name in config.__all__
     if name not in {"AuthConfig", "Config", "KVConfig", "ThrottleConfig"}
-    for setting in dataclasses.fields(getattr(config, name))
 ]
 
 
-@pytest.mark.parametrize(("name", "setting"), SETTINGS, ids=[name for name, _ in SETTINGS])
-def test_every_setting_has_its_line_and_default(name, setting):
+@pytest.mark.parametrize("name", GROUPS)
+def test_every_setting_has_its_line_and_default(name):
+    fields = dataclasses.fields(getattr(config, name))
+    assert [row[:2] for row in TABLES[name]] == [(each.name, shown(each)) for each in fields]
+
+
+def test_every_setting_of_the_flask_extension_has_its_line_and_default():
+    fields = {f"AUTH_{each.name.upper()}": each for each in dataclasses.fields(FlaskAuthSettings)}
+    defaults = {name: shown(each) for name, each in fields.items()}
+    defaults |= {"AUTH_SITE_NAME": "its own", "AUTH_CSP": "its own", "AUTH_LINKS": "{}"}
+    assert {row[0]: row[1] for row in TABLES["Key"]} == defaults
+
+
+def shown(setting):
+    """Return the default of a setting as the tables have it."""
     if setting.default is not dataclasses.MISSING:
-        default = f"``{setting.default!r}``"
-    else:
-        default = "needed" if setting.default_factory is dataclasses.MISSING else "its own"
-    assert f"   * - ``{name}``\n     - {default}\n     - " in README
+        return repr(setting.default)
+    return "needed" if setting.default_factory is dataclasses.MISSING else "its own"
 
 
 def every_command(group, path=()):
@@ -107,9 +141,12 @@ def every_command(group, path=()):
 
 
 def test_its_table_of_commands_is_complete():
-    section = README[README.index("On the command line\n") : README.index("Mails\n-----")]
-    listed = re.findall(r"   \* - ``([a-z -]+)``\n", section)
-    assert sorted(listed) == sorted(every_command(root))
+    assert sorted(row[0] for row in TABLES["Command"]) == sorted(every_command(root))
+
+
+def test_its_table_of_exit_codes_is_that_of_the_commands():
+    codes = {"0", str(REFUSED), str(USAGE), str(NOT_FOUND), str(UNAVAILABLE)}
+    assert {row[0] for row in TABLES["Code"]} == codes
 
 
 def block_with(line):
