@@ -18,7 +18,7 @@ from ._local.oauth_flows import NOT_GIVEN, OAuthFlows
 from ._local.orgs import LocalOrgAuthClient
 from ._local.outbox import Outbox
 from ._local.profiles import ADMIN_FIELDS, DEFAULT_ROLE, profile_changes
-from ._local.throttle import Attempt, Throttle
+from ._local.throttle import Throttle
 from ._migrations import migrate
 from ._native.accounts import Accounts
 from ._native.doctor import Doctor
@@ -36,22 +36,24 @@ from ._native.mail import (
     mail_lifetimes,
 )
 from ._native.mail_requests import MailRequests
+from ._native.new_passwords import NewPasswords
 from ._native.oauth import Callback, OAuth, configured_providers
 from ._native.one_time import Claim, OneTimeTokens
+from ._native.password_check import PasswordCheck
+from ._native.presented_links import PresentedLinks
 from ._native.redemptions import Redemptions
 from ._native.refresh_tokens import RefreshTokens
 from ._native.refusals import Refusals
 from ._native.session_cookies import SessionCookies
 from ._native.sessions import Sessions, in_steps
 from ._pages import FROM_NEWEST, Cursors, bounds, page_size
-from ._records import SessionRecord, UserRecord, as_id, new_id
-from ._request import Caller, bearer_token, caller_of, was_forwarded
+from ._records import SessionRecord, UserRecord, as_id
+from ._request import UNKNOWN, Caller, bearer_token, caller_of, was_forwarded
 from .config import NativeAuthConfig
 from .exceptions import (
     AuthError,
     AuthNotConnectedError,
     ConfirmationURLMissingError,
-    EmailNotConfirmedError,
     InvalidCredentialsError,
     InvalidEmailError,
     InvalidTokenError,
@@ -78,7 +80,7 @@ from .models import (
     UserInfo,
 )
 from .orm import DatabaseEngine
-from .password import Argon2Hasher, Breached, HaveIBeenPwned, PasswordHasher, check_password
+from .password import Argon2Hasher, Breached, HaveIBeenPwned, PasswordHasher
 
 if TYPE_CHECKING:
     from .email import EmailClient
@@ -91,7 +93,6 @@ _log = logging.getLogger(__name__)
 
 _PURGE_STEP = 160
 _PURGE_EVERY = 16  # sign-ins: a statement costs as much for many rows as for none
-_NAMES = ("first_name", "last_name", "username")
 _REFUSALS: dict[type[AuthError], str] = {
     SessionLimitError: "session_limit",
     SignupDisabledError: "sign_up_disabled",
@@ -191,6 +192,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         """Make the stores, and what stands on them, of database, KV store and email client."""
         self._wire_stores()
         self._wire_kv()
+        self._wire_passwords()
         self._wire_mail()
 
     def _wire_stores(self) -> None:
@@ -211,12 +213,32 @@ class NativeAuthClient(LocalOrgAuthClient):
         self._throttle = Throttle(kv, keys, self._events, self._config.throttle, prefix=prefix)
         self._refusals = Refusals(self._events, self._throttle)
         self._one_time = OneTimeTokens(kv, keys, clock=self._clock, prefix=prefix)
+        self._links = PresentedLinks(self._db, self._one_time, self._throttle, self._refusals)
         self._flows = OAuthFlows(kv, keys, clock=self._clock, prefix=prefix)
         self._oauth = OAuth(
             self._providers,
             self._flows,
             self._refusals,
             require_state=self._config.oauth_require_state,
+        )
+
+    def _wire_passwords(self) -> None:
+        email = self._email_client
+        self._new_passwords = NewPasswords(
+            self._config.password,
+            self._hasher,
+            self._breached,
+            self._events,
+            site=None if email is None else email.site_name,
+        )
+        self._password_check = PasswordCheck(
+            self._config,
+            self._hasher,
+            self._db,
+            self._accounts,
+            self._events,
+            self._throttle,
+            self._refusals,
         )
 
     def _wire_mail(self) -> None:
@@ -356,7 +378,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         profile = profile_changes(
             {"role": role, "is_superuser": is_superuser, **kwargs}, ADMIN_FIELDS - {"is_active"}
         )
-        hashed = None if password is None else self._new_hash(password, address, profile)
+        hashed = None if password is None else self._new_passwords.hash(password, address, profile)
         with self._db.transaction():
             user = self._accounts.create(
                 address,
@@ -417,15 +439,8 @@ class NativeAuthClient(LocalOrgAuthClient):
             RuntimeError: Called inside a transaction of the application.
         """
         user = self._user(user_id)
-        hashed = self._new_hash(password, user.email, user._asdict())
-        with self._db.transaction(own=True):
-            changed = self._accounts.set_password(user, hashed)
-            if changed is None:
-                raise InvalidCredentialsError("The account changed meanwhile: try again")
-            self._sessions.end_all(str(user.id))
-            self._events.record("password_set", user_id=user.id)
-            self._mails.notify(PASSWORD_CHANGED, changed)
-        return changed.info()
+        hashed = self._new_passwords.hash(password, user.email, user._asdict())
+        return self._replace_password(user, hashed, "password_set")
 
     def delete_user(self, user_id: Id) -> bool:
         """Remove a user with sessions, identities and memberships; ``False`` if there is none.
@@ -483,7 +498,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         address = normalize_email(email)
         self._throttle.sign_up(caller)
         profile = profile_changes(kwargs)
-        hashed = self._new_hash(password, address, profile)
+        hashed = self._new_passwords.hash(password, address, profile)
         confirm_first = self._config.enable_confirmation
         with self._db.transaction():
             user = self._accounts.create(
@@ -534,8 +549,8 @@ class NativeAuthClient(LocalOrgAuthClient):
         self._db.refuse_foreign_transaction()
         names = profile_changes({"first_name": first_name, "last_name": last_name})
         caller = self._caller(request, user_agent, ip_address)
-        user = self._verified_user(email, password, caller)
-        renewed = self._renewed_hash(user, password)
+        user = self._password_check.sign_in(email, password, caller)
+        renewed = self._password_check.renewed_hash(user, password)
         user, session = self._entered(user, renewed, names, caller)
         self._throttle.proved(user.email, caller)
         return AuthResult(user=user.info(), tokens=self._tokens(session))
@@ -566,16 +581,9 @@ class NativeAuthClient(LocalOrgAuthClient):
         """
         caller = self._caller(request)
         user = self._user(user_id)
-        self._require_password(user, current_password, "password_change", caller)
-        hashed = self._new_hash(new_password, user.email, user._asdict())
-        with self._db.transaction(own=True):
-            changed = self._accounts.set_password(user, hashed)
-            if changed is None:
-                raise InvalidCredentialsError("The account changed meanwhile: try again")
-            self._sessions.end_all(str(user.id), keep=session_id)
-            self._events.record("password_change", user_id=user.id, caller=caller)
-            self._mails.notify(PASSWORD_CHANGED, changed)
-        return changed.info()
+        self._password_check.require(user, current_password, "password_change", caller)
+        hashed = self._new_passwords.hash(new_password, user.email, user._asdict())
+        return self._replace_password(user, hashed, "password_change", caller, keep=session_id)
 
     # Links that are mailed
 
@@ -590,12 +598,12 @@ class NativeAuthClient(LocalOrgAuthClient):
             RuntimeError: Called inside a transaction of the application.
         """
         caller = self._caller(request)
-        claim = self._claim(CONFIRMATION, token, "confirm_email", caller)
+        link = self._links.read(CONFIRMATION, token, "confirm_email", caller)
         with self._db.transaction(own=True):
-            user = self._redemptions.confirm(claim)
+            user = self._redemptions.confirm(link.claim)
             if user is not None:
                 self._events.record("confirm_email", user_id=user.id, caller=caller)
-        return self._redeemed(user, token, claim, "confirm_email", caller).info()
+        return self._links.spent(link, user).info()
 
     def resend_confirmation_email(
         self,
@@ -692,16 +700,16 @@ class NativeAuthClient(LocalOrgAuthClient):
             RuntimeError: Called inside a transaction of the application.
         """
         caller = self._caller(request)
-        claim = self._claim(RECOVERY, token, "password_reset", caller)
-        owner = self._accounts.by_id(claim.user_id or "")
+        link = self._links.read(RECOVERY, token, "password_reset", caller)
+        owner = self._accounts.by_id(link.claim.user_id or "")
         names = {} if owner is None else owner._asdict()
-        hashed = self._new_hash(new_password, claim.email, names)
+        hashed = self._new_passwords.hash(new_password, link.claim.email, names)
         with self._db.transaction(own=True):
-            user = self._redemptions.reset(claim, hashed)
+            user = self._redemptions.reset(link.claim, hashed)
             if user is not None:
                 self._events.record("password_reset", user_id=user.id, caller=caller)
                 self._mails.notify(PASSWORD_CHANGED, user)
-        user = self._redeemed(user, token, claim, "password_reset", caller)
+        user = self._links.spent(link, user)
         self._throttle.proved(user.email, caller)
         return user.info()
 
@@ -747,7 +755,8 @@ class NativeAuthClient(LocalOrgAuthClient):
             RuntimeError: Called inside a transaction of the application.
         """
         caller = self._caller(request, user_agent, ip_address)
-        claim = self._claim(MAGIC_LINK, token, "sign_in", caller)
+        link = self._links.read(MAGIC_LINK, token, "sign_in", caller)
+        claim = link.claim
         with self._signing_in(caller):
             user = self._redemptions.enter(claim) if self._may_enter(claim) else None
             session = None if user is None else self._open_session(user, caller)
@@ -759,7 +768,7 @@ class NativeAuthClient(LocalOrgAuthClient):
                     caller=caller,
                     details={"method": MAGIC_LINK, "new_user": claim.user_id is None},
                 )
-        user = self._redeemed(user, token, claim, "sign_in", caller)
+        user = self._links.spent(link, user)
         self._throttle.proved(user.email, caller)
         assert session is not None
         return AuthResult(user=user.info(), tokens=self._tokens(session))
@@ -799,7 +808,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         caller = self._caller(request)
         user = self._user(user_id)
         if current_password is not None:
-            self._require_password(user, current_password, "email_change", caller)
+            self._password_check.require(user, current_password, "email_change", caller)
         self._mails.request_change(user, address, confirm_url, caller, subject, kwargs)
 
     def confirm_email_change(self, token: str, *, request: AuthRequest | None = None) -> UserInfo:
@@ -814,14 +823,14 @@ class NativeAuthClient(LocalOrgAuthClient):
             RuntimeError: Called inside a transaction of the application.
         """
         caller = self._caller(request)
-        claim = self._claim(EMAIL_CHANGE, token, "email_change", caller)
+        link = self._links.read(EMAIL_CHANGE, token, "email_change", caller)
         with self._db.transaction(own=True):
-            user = self._redemptions.move(claim)
+            user = self._redemptions.move(link.claim)
             if user is not None:
                 self._events.record("email_change", user_id=user.id, caller=caller)
-                before = user._replace(email=claim.email)
+                before = user._replace(email=link.claim.email)
                 self._mails.notify(EMAIL_CHANGED, before, new_email=user.email)
-        return self._redeemed(user, token, claim, "email_change", caller).info()
+        return self._links.spent(link, user).info()
 
     # The outbox
 
@@ -1379,96 +1388,28 @@ class NativeAuthClient(LocalOrgAuthClient):
         if self._config.enable_confirmation:
             self._mails.require()
 
-    def _require_password(
-        self, user: UserRecord, password: str, action: str, caller: Caller
-    ) -> None:
-        self._db.refuse_foreign_transaction()
-        attempt = self._throttle.sign_in(user.email, caller)
-        if not self._matches(user, password):
-            self._failed(attempt, action, caller, user)
-            raise InvalidCredentialsError("The current password is wrong")
-        self._throttle.succeeded(attempt)
-        if not user.is_active:
-            self._refusals.record(action, "disabled", caller, user_id=user.id)
-            raise UserDisabledError
-
-    def _claim(self, purpose: str, token: str, action: str, caller: Caller) -> Claim:
-        """Return what a one-time token stands for; that spends nothing."""
-        self._db.refuse_foreign_transaction()
-        self._throttle.token(caller)
-        claim = self._one_time.read(purpose, token)
-        if claim is None:
-            self._throttle.refused_token(caller)
-            self._refusals.record(action, "unknown_token", caller)
-            raise InvalidTokenError
-        return claim
+    def _replace_password(
+        self,
+        user: UserRecord,
+        password_hash: str,
+        action: str,
+        caller: Caller = UNKNOWN,
+        *,
+        keep: Id | None = None,
+    ) -> UserInfo:
+        """Give an account that did not change meanwhile another password; end all but *keep*."""
+        with self._db.transaction(own=True):
+            changed = self._accounts.set_password(user, password_hash)
+            if changed is None:
+                raise InvalidCredentialsError("The account changed meanwhile: try again")
+            self._sessions.end_all(str(user.id), keep=keep)
+            self._events.record(action, user_id=user.id, caller=caller)
+            self._mails.notify(PASSWORD_CHANGED, changed)
+        return changed.info()
 
     def _may_enter(self, claim: Claim) -> bool:
         is_known = claim.user_id is not None
         return self._config.enable_magic_link and (is_known or self._config.enable_signup)
-
-    def _redeemed(
-        self, user: UserRecord | None, token: str, claim: Claim, action: str, caller: Caller
-    ) -> UserRecord:
-        """Forget a token that was spent; refuse it where somebody was faster."""
-        if user is None:
-            self._throttle.refused_token(caller)
-            self._refusals.record(action, "spent_token", caller, user_id=claim.user_id)
-            raise InvalidTokenError
-        self._one_time.forget(token)
-        return user
-
-    def _new_hash(self, password: str, email: str, profile: Mapping[str, Any]) -> str:
-        """Hold a new password against the policy, and hash it.
-
-        Args:
-            profile: The user's; none of its names is a password (OWASP ASVS 5.0, 6.2.11).
-        """
-        site = None if self._email_client is None else self._email_client.site_name
-        words = (email, site, *map(profile.get, _NAMES))
-        check_password(
-            self._config.password,
-            password,
-            context=[word for word in words if word],
-            breached=self._is_breached,
-        )
-        return self._hasher.hash(password)
-
-    def _is_breached(self, password: str) -> bool:
-        """Ask whether a password is known from a breach; one that nobody can tell of passes."""
-        try:
-            return self._breached is not None and self._breached(password)
-        except Exception as error:  # noqa: BLE001  a check of the application's may raise anything
-            # The kind alone: a message or a traceback could show what was asked.
-            _log.warning("the breached-password check failed: %s", type(error).__name__)
-            self._events.record("breached_check_failed", FAILURE, reason="no_answer")
-            return False
-
-    def _renewed_hash(self, user: UserRecord, password: str) -> str | None:
-        """Return a hash with the present parameters where the stored one has older ones."""
-        if user.password_hash is None or not self._hasher.needs_rehash(user.password_hash):
-            return None
-        return self._hasher.hash(password)
-
-    def _verified_user(self, email: str, password: str, caller: Caller) -> UserRecord:
-        """Return the user whose password this is; costs one hash whoever asks (ASVS 6.3.8)."""
-        try:
-            address = normalize_email(email)
-        except InvalidEmailError:
-            address = None
-        attempt = self._throttle.sign_in(address or str(email), caller)
-        user = self._accounts.by_email(address)
-        if not self._matches(user, password):
-            self._failed(attempt, "sign_in", caller, user)
-            raise InvalidCredentialsError
-        assert user is not None
-        if not user.is_active:
-            self._refusals.record("sign_in", "disabled", caller, user_id=user.id)
-            raise UserDisabledError
-        if self._config.enable_confirmation and user.email_confirmed_at is None:
-            self._refusals.record("sign_in", "not_confirmed", caller, user_id=user.id)
-            raise EmailNotConfirmedError
-        return user
 
     def _entered(
         self, user: UserRecord, renewed: str | None, names: Mapping[str, Any], caller: Caller
@@ -1489,36 +1430,6 @@ class NativeAuthClient(LocalOrgAuthClient):
             self._refusals.record("sign_in", "changed_meanwhile", caller, user_id=user.id)
             raise InvalidCredentialsError
         return current, session
-
-    def _matches(self, user: UserRecord | None, password: str) -> bool:
-        """Tell whether a password opens an account; costs one hash whatever the answer is.
-
-        After too many failures in a row none does, and nothing tells the right one from others
-        (NIST SP 800-63B-4, section 3.2.2).
-        """
-        is_right = self._hasher.verify_or_dummy(password, user and user.password_hash)
-        most = self._config.throttle.failures_in_a_row
-        return user is not None and is_right and not (most and user.failed_sign_ins >= most)
-
-    def _failed(
-        self, attempt: Attempt, action: str, caller: Caller, user: UserRecord | None
-    ) -> None:
-        """Count a wrong password, and write it down while the range may still be noted."""
-        self._throttle.failed(attempt, caller)
-        is_noted = self._throttle.may_note(caller)
-        with self._db.transaction(own=True):
-            # Time would tell: for an unknown address the same is done to nobody, and what is not
-            # noted is written all the same, and taken back.
-            self._accounts.failed(str(user.id) if user else new_id())
-            self._events.record(
-                action,
-                FAILURE,
-                user_id=user and user.id,
-                reason="wrong_password" if user else "unknown_address",
-                address_hash=None if user else attempt.account,
-                caller=caller,
-                kept=is_noted,
-            )
 
     def _can_still_enter(self, user_id: str) -> bool:
         user = self._accounts.by_id(user_id)

@@ -82,7 +82,7 @@ def accounts_of_every_kind(auth):
 
 def test_row_1_every_refused_sign_in_costs_exactly_one_argon2_run(make_auth):
     auth = make_auth(enable_confirmation=True)
-    auth._hasher = hasher = CountingHasher("cheapest")
+    auth._password_check._hasher = hasher = CountingHasher("cheapest")
     for email, password in accounts_of_every_kind(auth):
         hasher.runs = 0
         with pytest.raises(InvalidCredentialsError):

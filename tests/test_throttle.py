@@ -72,7 +72,7 @@ class TestSignIn:
 
     def test_the_right_password_is_refused_too_before_it_is_verified(self, limited):
         guesses(limited, 10)
-        limited._hasher = None
+        limited._password_check._hasher = None
         assert guess(limited, password=PASSWORD) is RateLimitedError
 
     def test_the_error_says_when_to_come_back_and_then_one_may(self, limited, clock):
@@ -235,7 +235,7 @@ class TestWhatElseIsLimited:
 
         for n in range(30):
             join(n)
-        limited._hasher = None
+        limited._password_check._hasher = None
         with pytest.raises(RateLimitedError):
             join(30)
 
