@@ -66,6 +66,14 @@ def test_the_lines_of_the_readme_are_an_application(tmp_path, monkeypatch):
     names["app"].extensions["derp_auth_lite"].client.disconnect()
 
 
+def test_without_flask_the_extra_is_named():
+    code = "import sys; sys.modules['flask'] = None; import derp_auth_lite.flask"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == (
+        'ModuleNotFoundError: derp_auth_lite.flask needs Flask: pip install "derp_auth_lite[flask]"'
+    )
+
+
 def test_applications_of_one_process_do_not_meet():
     (one, auth), (other, _) = make_app(AUTH_SITE_NAME="One"), make_app(AUTH_SITE_NAME="Other")
     client = one.test_client()
