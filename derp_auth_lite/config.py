@@ -181,6 +181,9 @@ class SupabaseConfig(Settings):
         redirect_uri: Where providers send the browser back to.
         password: What a new password must be, beside what the project asks for; the costs of
             hashing in it mean nothing here.
+        throttle: Limits of this side, which the project cannot count by caller. Failures in a row
+            are not counted.
+        trusted_proxies: As for :class:`NativeAuthConfig`.
     """
 
     url: str
@@ -189,11 +192,14 @@ class SupabaseConfig(Settings):
     jwt_secret: str = field(repr=False)
     redirect_uri: str | None = None
     password: PasswordConfig = field(default_factory=PasswordConfig)
+    throttle: ThrottleConfig = field(default_factory=ThrottleConfig)
+    trusted_proxies: int = 0
 
     def _check(self) -> None:
         scheme, host = scheme_and_host(self.url)
         self._need(scheme in {"http", "https"} and host != "", "url", "must be an http(s) URL")
         self._need_line("anon_key", "service_role_key")
+        self._need(self.trusted_proxies >= 0, "trusted_proxies", "must not be negative")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,6 +213,8 @@ class WorkOSConfig(Settings):
         owner_role: The role at WorkOS that owners of an organization have. WorkOS makes ``admin``
             and ``member`` by itself; the role named here has to be made in its dashboard, unless it
             is one of those.
+        throttle: Limits of this side, beside WorkOS' own. Failures in a row are not counted.
+        trusted_proxies: As for :class:`NativeAuthConfig`.
     """
 
     api_key: str = field(repr=False)
@@ -215,11 +223,14 @@ class WorkOSConfig(Settings):
     issuers: Sequence[str] = ()
     base_url: str = "https://api.workos.com"
     owner_role: str = "owner"
+    throttle: ThrottleConfig = field(default_factory=ThrottleConfig)
+    trusted_proxies: int = 0
 
     def _check(self) -> None:
         scheme, host = scheme_and_host(self.base_url)
         self._need(scheme in {"http", "https"} and host != "", "base_url", "must be an http(s) URL")
         self._need_line("api_key", "client_id", "owner_role")
+        self._need(self.trusted_proxies >= 0, "trusted_proxies", "must not be negative")
 
 
 @dataclass(frozen=True, kw_only=True)

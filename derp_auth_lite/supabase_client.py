@@ -22,11 +22,12 @@ from ._local.oauth_flows import NOT_GIVEN
 from ._local.orgs import LocalOrgAuthClient
 from ._local.outbox import Outbox
 from ._local.profiles import ADMIN_FIELDS, DEFAULT_ROLE, profile_changes
+from ._local.throttle import Throttle
 from ._mail.links import check_link
 from ._migrations import migrate
 from ._pages import Cursors, bounds
 from ._records import as_id
-from ._request import bearer_token
+from ._request import UNKNOWN, Caller, bearer_token, caller_of
 from ._supabase import errors
 from ._supabase.api import GoTrue
 from ._supabase.flows import MAIL, OAUTH, Flows, new_state, with_state
@@ -43,7 +44,7 @@ from ._supabase.mapping import (
 )
 from ._supabase.sessions import KnownSession, RemoteSessions
 from ._supabase.tokens import SupabaseTokens
-from .config import SupabaseConfig
+from .config import SupabaseConfig, ThrottleConfig
 from .exceptions import (
     AuthBackendError,
     AuthNotConnectedError,
@@ -105,7 +106,8 @@ class SupabaseAuthClient(LocalOrgAuthClient):
 
     What ends a session by its id is the legacy secret (``jwt_secret``), while the project takes it,
     or the session's own access token in place of the id. Access tokens of an ended session are
-    refused at once by this client, and until they expire by nobody else.
+    refused at once by this client, and until they expire by nobody else. With a KV store guesses
+    and mails are limited as the native backend's are: the project takes all of them for one caller.
 
     Args:
         clock: Where time comes from; the engine and the KV store should have the same one.
@@ -161,17 +163,28 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         self._sessions = RemoteSessions(self._db)
         self._events = Events(self._db)
         self._use_org_stores(self._db)
+        self._wire_limits()
         self._wire_mail()
 
     def set_kv(self, kv: KVClient | None) -> None:
-        """Set the KV store, which holds the sign-ins that were begun."""
+        """Set the KV store, which holds limits and the sign-ins that were begun."""
         self._kv_client = kv
         self._flows = Flows(kv, self._keys)
+        self._wire_limits()
 
     def set_email(self, email_client: EmailClient | None) -> None:
         """Send mail through *email_client*; with ``None`` the project sends it."""
         self._email_client = email_client
         self._wire_mail()
+
+    def _wire_limits(self) -> None:
+        self._throttle = Throttle(
+            self._kv_client,
+            self._keys,
+            self._events,
+            ThrottleConfig.off() if self._kv_client is None else self._config.throttle,
+            prefix="derp:auth:supabase",
+        )
 
     def _wire_mail(self) -> None:
         if self._mailbox is not None:
@@ -349,11 +362,12 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             PasswordValidationError: The password does not meet the policy, or has more than 72
                 bytes.
             EmailAlreadyExistsError: An account with this address exists.
-            RateLimitedError: The project's limit.
+            RateLimitedError: A limit, the project's or that of sign-ups.
         """
         address = normalize_email(email)
         profile = user_changes(profile_changes(kwargs)).get("user_metadata", {})
         self._check_password(password, address)
+        self._throttle.sign_up(self._caller(request, user_agent, ip_address))
         if self._mails_confirmation(confirmation_url):
             assert confirmation_url is not None
             return self._sign_up_by_own_mail(
@@ -388,7 +402,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             InvalidCredentialsError: Email or password did not match.
             EmailNotConfirmedError: The password is right, the address not yet confirmed.
             UserDisabledError: The account is disabled; Supabase says so whatever the password is.
-            RateLimitedError: The project's limit.
+            RateLimitedError: A limit, the project's or that of sign-ins.
         """
         names = profile_changes({"first_name": first_name, "last_name": last_name})
         try:
@@ -397,10 +411,12 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             raise InvalidCredentialsError from None
         if not 0 < len(password) <= _MAX_PASSWORD:
             raise InvalidCredentialsError
+        caller = self._caller(request, user_agent, ip_address)
         body = {"email": address, "password": password}
-        answer = self._api.public(
-            "/token", body, errors=errors.PASSWORD, about=address, grant_type="password"
-        )
+        with self._throttle.guessing(self._throttle.sign_in(address, caller), caller):
+            answer = self._api.public(
+                "/token", body, errors=errors.PASSWORD, about=address, grant_type="password"
+            )
         result = self._entered(answer)
         missing = {n: v for n, v in names.items() if v and not getattr(result.user, n)}
         if not missing:
@@ -424,8 +440,11 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             ValueError: *magic_link_url* is no link that a mail may hold.
         """
         address = normalize_email(email)
+        self._throttle.mail(self._caller(request))
         if self._mailbox is not None:
-            self._mailbox.post(MAGIC_LINK, address, magic_link_url)
+            check_link(magic_link_url)
+            if self._throttle.may_mail(MAGIC_LINK, address):
+                self._mailbox.post(MAGIC_LINK, address, magic_link_url)
             return
         params, challenge = self._by_mail(MAGIC_LINK, magic_link_url)
         body = {"email": address, "create_user": True, "data": {}, **challenge}
@@ -451,8 +470,11 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         Raises:
             InvalidTokenError: The token is unknown, expired or spent, or its account is disabled.
         """
-        answer = self._redeem(MAGIC_LINK, "email", token, state)
+        caller = self._caller(None, user_agent, ip_address)
+        with self._throttle.redeeming(caller):
+            answer = self._redeem(MAGIC_LINK, "email", token, state)
         user = self._user(answer.get("user"))
+        self._throttle.proved(user.email, caller)
         if is_first_proof(user, by_code=state is not None):
             answer = self._taken_over(user)
         return self._entered(answer)
@@ -559,10 +581,13 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             ValueError: *recovery_url* is no link that a mail may hold.
         """
         address = normalize_email(email)
+        self._throttle.mail(self._caller(request))
         if self._mailbox is not None:
-            self._mailbox.post(
-                RECOVERY, address, recovery_url, subject=recovery_subject, variables=kwargs
-            )
+            check_link(recovery_url)
+            if self._throttle.may_mail(RECOVERY, address):
+                self._mailbox.post(
+                    RECOVERY, address, recovery_url, subject=recovery_subject, variables=kwargs
+                )
             return
         params, challenge = self._by_mail(RECOVERY, recovery_url)
         self._ask_for_mail("/recover", {"email": address, **challenge}, errors.RECOVER, params)
@@ -584,7 +609,8 @@ class SupabaseAuthClient(LocalOrgAuthClient):
                 or is the present one.
         """
         self._check_password(new_password)
-        answer = self._redeem(RECOVERY, "recovery", token, state)
+        with self._throttle.redeeming(UNKNOWN):
+            answer = self._redeem(RECOVERY, "recovery", token, state)
         tokens, user = token_pair(answer, self._clock()), self._user(answer.get("user"))
         try:
             changed = self._api.as_user(
@@ -600,6 +626,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         finally:
             self._leave(tokens)
         self._sessions.end_all(user.id)
+        self._throttle.proved(user.email, UNKNOWN)
         return self._user(changed.json_object())
 
     def confirm_email(self, token: str, *, state: str | None = None) -> UserInfo:
@@ -611,7 +638,8 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         Raises:
             InvalidTokenError: The token is unknown, expired or spent, or its account is disabled.
         """
-        answer = self._redeem(CONFIRMATION, "email", token, state)
+        with self._throttle.redeeming(UNKNOWN):
+            answer = self._redeem(CONFIRMATION, "email", token, state)
         self._leave(token_pair(answer, self._clock()))
         return self._user(answer.get("user"))
 
@@ -637,14 +665,17 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             ValueError: *confirmation_url* is no link that a mail may hold.
         """
         address = normalize_email(email)
+        self._throttle.mail(self._caller(request))
         if self._mailbox is not None:
-            self._mailbox.post(
-                CONFIRMATION,
-                address,
-                confirmation_url,
-                subject=confirmation_subject,
-                variables=kwargs,
-            )
+            check_link(confirmation_url)
+            if self._throttle.may_mail(CONFIRMATION, address):
+                self._mailbox.post(
+                    CONFIRMATION,
+                    address,
+                    confirmation_url,
+                    subject=confirmation_subject,
+                    variables=kwargs,
+                )
             return
         params = {"redirect_to": check_link(confirmation_url)}
         body = {"type": "signup", "email": address}
@@ -850,6 +881,19 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         self._sessions.forget_org(org_id, user_id)
 
     # Steps
+
+    def _caller(
+        self,
+        request: AuthRequest | None,
+        user_agent: str | None = None,
+        ip_address: str | None = None,
+    ) -> Caller:
+        return caller_of(
+            request,
+            user_agent=user_agent,
+            ip_address=ip_address,
+            trusted_proxies=self._config.trusted_proxies,
+        )
 
     def _authorize(
         self,

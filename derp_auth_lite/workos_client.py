@@ -21,6 +21,7 @@ from ._local.oauth_flows import NOT_GIVEN, Flow, OAuthFlows
 from ._local.org_fields import OWNER, as_member_role, org_changes
 from ._local.outbox import Outbox
 from ._local.profiles import ADMIN_FIELDS, DEFAULT_ROLE, profile_changes
+from ._local.throttle import Throttle
 from ._mail.links import check_link
 from ._migrations import migrate
 from ._pages import bounds, page_size
@@ -46,7 +47,7 @@ from ._workos.recent import Recent
 from ._workos.steps import MAGIC_AUTH, answer_to
 from ._workos.tokens import AccessTokens
 from .base import BaseAuthClient
-from .config import WorkOSConfig
+from .config import ThrottleConfig, WorkOSConfig
 from .exceptions import (
     AuthBackendError,
     AuthError,
@@ -112,7 +113,8 @@ class WorkOSAuthClient(BaseAuthClient):
     template has ``"user_role": "{{ user.metadata.role || 'default' }}"``.
 
     Access tokens are verified here. What was ended here is refused at once, for which the KV store
-    keeps notes; elsewhere such tokens live until they expire.
+    keeps notes; elsewhere such tokens live until they expire. With a KV store guesses and mails are
+    limited as the native backend's are, codes apart from passwords.
 
     Args:
         clock: Where time comes from; the engine and the KV store should have the same one.
@@ -161,8 +163,9 @@ class WorkOSAuthClient(BaseAuthClient):
     # Wiring
 
     def set_db(self, db: DatabaseEngine | None) -> None:
-        """Set the database, in which mails of this library wait; nothing else is kept there."""
+        """Set the database: this library's mails wait there, and limits that were hit are noted."""
         self._db = db
+        self._wire_limits()
         self._wire_mail()
 
     def set_kv(self, kv: KVClient | None) -> None:
@@ -171,11 +174,21 @@ class WorkOSAuthClient(BaseAuthClient):
         self._flows = OAuthFlows(kv, self._keys, clock=self._clock, prefix="derp:auth:workos")
         self._recent = Recent(kv, self._clock)
         self._members = Members(self._api, self._lists, self._roles, kv)
+        self._wire_limits()
 
     def set_email(self, email_client: EmailClient | None) -> None:
         """Send mail through *email_client*; with ``None`` WorkOS sends it."""
         self._email_client = email_client
         self._wire_mail()
+
+    def _wire_limits(self) -> None:
+        self._throttle = Throttle(
+            self._kv_client,
+            self._keys,
+            None if self._db is None else Events(self._db),
+            ThrottleConfig.off() if self._kv_client is None else self._config.throttle,
+            prefix="derp:auth:workos",
+        )
 
     def _wire_mail(self) -> None:
         if self._mailbox is not None:
@@ -377,13 +390,14 @@ class WorkOSAuthClient(BaseAuthClient):
             PasswordValidationError: WorkOS refuses the password.
             EmailAlreadyExistsError: An account with this address exists.
             AuthStepRequiredError: The account was made, and WorkOS asks for a step.
-            RateLimitedError: WorkOS' limit.
+            RateLimitedError: A limit, WorkOS' or that of sign-ups.
         """
         address = normalize_email(email)
         changes = profile_changes(kwargs)
         if confirmation_url is not None:
             check_link(confirmation_url)
-        caller = caller_of(request, user_agent=user_agent, ip_address=ip_address)
+        caller = self._caller(request, user_agent, ip_address)
+        self._throttle.sign_up(caller)
         made = self._accounts.create(address, changes, password=password)
         try:
             answer = self._by_password(address, password, caller)
@@ -421,7 +435,7 @@ class WorkOSAuthClient(BaseAuthClient):
             AuthStepRequiredError: WorkOS asks for a step; for a proof of the address it is an
                 EmailNotConfirmedError, too.
             UserDisabledError: The account is disabled.
-            RateLimitedError: WorkOS' limit.
+            RateLimitedError: A limit, WorkOS' or that of sign-ins.
         """
         names = profile_changes({"first_name": first_name, "last_name": last_name})
         try:
@@ -430,8 +444,10 @@ class WorkOSAuthClient(BaseAuthClient):
             raise InvalidCredentialsError from None
         if not password:
             raise InvalidCredentialsError
-        caller = caller_of(request, user_agent=user_agent, ip_address=ip_address)
-        result = self._entered(self._by_password(address, password, caller))
+        caller = self._caller(request, user_agent, ip_address)
+        with self._throttle.guessing(self._throttle.sign_in(address, caller), caller):
+            answer = self._by_password(address, password, caller)
+        result = self._entered(answer)
         missing = {n: v for n, v in names.items() if v and not getattr(result.user, n)}
         if not missing:
             return result
@@ -466,22 +482,27 @@ class WorkOSAuthClient(BaseAuthClient):
             InvalidTokenError: Code or pending token is wrong, over or spent.
             OrgMemberNotFoundError: The user is not a member of the organization.
             UserDisabledError: The account is disabled.
+            RateLimitedError: A limit, WorkOS' or that of attempts.
             NotImplementedError: The step can be taken on WorkOS' own pages alone.
             ValueError: What the step needs was not given.
         """
         org = None if org_id is None else as_key(org_id, OrgMemberNotFoundError)
         grant, fields = answer_to(step, code=code, org_id=org, challenge_id=challenge_id)
-        if not _plausible(pending_token):
+        if pending_token is None or not _plausible(pending_token):
             raise InvalidTokenError
-        caller = caller_of(request, user_agent=user_agent, ip_address=ip_address)
-        answer = self._api.authenticate(
-            grant,
-            errors=errors.STEP,
-            caller=caller,
-            pending_authentication_token=pending_token,
-            **fields,
-        )
-        return self._entered(answer)
+        caller = self._caller(request, user_agent, ip_address)
+        self._throttle.step(pending_token, caller)
+        with self._throttle.redeeming(caller):
+            answer = self._api.authenticate(
+                grant,
+                errors=errors.STEP,
+                caller=caller,
+                pending_authentication_token=pending_token,
+                **fields,
+            )
+        result = self._entered(answer)
+        self._throttle.proved(result.user.email, caller)
+        return result
 
     def sign_in_with_magic_link(
         self, *, email: str, magic_link_url: str, request: AuthRequest | None = None
@@ -499,10 +520,12 @@ class WorkOSAuthClient(BaseAuthClient):
         """
         address = normalize_email(email)
         check_link(magic_link_url)
+        caller = self._caller(request)
+        self._throttle.mail(caller)
         if self._mailbox is not None:
-            self._mailbox.post(MAGIC_LINK, address, magic_link_url)
+            if self._throttle.may_mail(MAGIC_LINK, address):
+                self._mailbox.post(MAGIC_LINK, address, magic_link_url)
             return
-        caller = caller_of(request)
         body = {"email": address, "ip_address": caller.ip_address, "user_agent": caller.user_agent}
         self._ask(
             "/magic_auth", {n: v for n, v in body.items() if v is not None}, errors.MAGIC_AUTH
@@ -526,16 +549,16 @@ class WorkOSAuthClient(BaseAuthClient):
 
         Raises:
             InvalidTokenError: The token is unknown, expired or spent, or its account is disabled.
+            RateLimitedError: A limit, WorkOS' or that of attempts.
         """
         email, code = links.split(links.ENTER, token)
-        known = self._accounts.by_email(email)
-        answer = self._api.authenticate(
-            MAGIC_AUTH,
-            errors=errors.REDEEM,
-            caller=caller_of(None, user_agent=user_agent, ip_address=ip_address),
-            code=code,
-            email=email,
-        )
+        caller = self._caller(None, user_agent, ip_address)
+        with self._throttle.guessing(self._throttle.code(email, caller), caller):
+            known = self._accounts.by_email(email)
+            answer = self._api.authenticate(
+                MAGIC_AUTH, errors=errors.REDEEM, caller=caller, code=code, email=email
+            )
+        self._throttle.proved(email, caller)
         result = self._entered(answer, disabled=InvalidTokenError)
         if known is not None and known.get("email_verified") is not True:
             self._take_over(result)
@@ -618,7 +641,7 @@ class WorkOSAuthClient(BaseAuthClient):
         answer = self._api.authenticate(
             "authorization_code",
             errors=errors.EXCHANGE,
-            caller=caller_of(request, user_agent=user_agent, ip_address=ip_address),
+            caller=self._caller(request, user_agent, ip_address),
             code=code,
             code_verifier=None if flow is None or state is None else self._flows.verifier(state),
         )
@@ -649,12 +672,13 @@ class WorkOSAuthClient(BaseAuthClient):
         """
         address = normalize_email(email)
         check_link(recovery_url)
+        self._throttle.mail(self._caller(request))
         if self._mailbox is None:
             self._ask("/password_reset", {"email": address}, errors.RECOVER)
-            return
-        self._mailbox.post(
-            RECOVERY, address, recovery_url, subject=recovery_subject, variables=kwargs
-        )
+        elif self._throttle.may_mail(RECOVERY, address):
+            self._mailbox.post(
+                RECOVERY, address, recovery_url, subject=recovery_subject, variables=kwargs
+            )
 
     def reset_password(self, token: str, new_password: str) -> UserInfo:
         """Set a new password with the token of a recovery link, which is spent by it.
@@ -667,9 +691,12 @@ class WorkOSAuthClient(BaseAuthClient):
         """
         if not _plausible(token):
             raise InvalidTokenError
-        user_id = self._accounts.reset(token, new_password).get("id")
+        with self._throttle.redeeming(UNKNOWN):
+            user_id = self._accounts.reset(token, new_password).get("id")
         self.sign_out_all(str(user_id))
-        return self.get_user(str(user_id))
+        user = self.get_user(str(user_id))
+        self._throttle.proved(user.email, UNKNOWN)
+        return user
 
     def confirm_email(self, token: str) -> UserInfo:
         """Take an address for proved, with the token of a confirmation link, which is spent by it.
@@ -678,7 +705,8 @@ class WorkOSAuthClient(BaseAuthClient):
             InvalidTokenError: The token is unknown, expired or spent.
         """
         user_id, code = links.split(links.CONFIRM, token)
-        return user_info(self._accounts.confirm(user_id, code))
+        with self._throttle.guessing(self._throttle.code(user_id, UNKNOWN), UNKNOWN):
+            return user_info(self._accounts.confirm(user_id, code))
 
     def confirmation_token(self, *, user_id: Id, code: str) -> str:
         """Return the token for :meth:`confirm_email`, of a code that WorkOS mailed."""
@@ -707,14 +735,16 @@ class WorkOSAuthClient(BaseAuthClient):
         """
         address = normalize_email(email)
         check_link(confirmation_url)
+        self._throttle.mail(self._caller(request))
         if self._mailbox is not None:
-            self._mailbox.post(
-                CONFIRMATION,
-                address,
-                confirmation_url,
-                subject=confirmation_subject,
-                variables=kwargs,
-            )
+            if self._throttle.may_mail(CONFIRMATION, address):
+                self._mailbox.post(
+                    CONFIRMATION,
+                    address,
+                    confirmation_url,
+                    subject=confirmation_subject,
+                    variables=kwargs,
+                )
             return
         user = self._accounts.by_email(address)
         is_asked_for = user is not None and user.get("email_verified") is not True
@@ -761,7 +791,7 @@ class WorkOSAuthClient(BaseAuthClient):
             InvalidTokenError: The token is unknown, expired or spent, or its session has ended.
             AuthStepRequiredError: WorkOS asks for a step.
         """
-        return self._refreshed(refresh_token, caller_of(request))
+        return self._refreshed(refresh_token, self._caller(request))
 
     def set_active_org(
         self, *, session_id: Id, org_id: Id | None, refresh_token: str | None = None
@@ -1118,6 +1148,19 @@ class WorkOSAuthClient(BaseAuthClient):
         return page
 
     # Steps
+
+    def _caller(
+        self,
+        request: AuthRequest | None,
+        user_agent: str | None = None,
+        ip_address: str | None = None,
+    ) -> Caller:
+        return caller_of(
+            request,
+            user_agent=user_agent,
+            ip_address=ip_address,
+            trusted_proxies=self._config.trusted_proxies,
+        )
 
     def _by_password(self, address: str, password: str, caller: Caller) -> dict[str, Any]:
         return self._api.authenticate(

@@ -142,7 +142,15 @@ class TestGroups:
                     "session_limit_policy": "oldest ends",
                 },
             ),
-            (SupabaseConfig, {"redirect_uri": None, "password": PasswordConfig()}),
+            (
+                SupabaseConfig,
+                {
+                    "redirect_uri": None,
+                    "password": PasswordConfig(),
+                    "throttle": ThrottleConfig(),
+                    "trusted_proxies": 0,
+                },
+            ),
             (
                 WorkOSConfig,
                 {
@@ -150,6 +158,8 @@ class TestGroups:
                     "issuers": (),
                     "base_url": "https://api.workos.com",
                     "owner_role": "owner",
+                    "throttle": ThrottleConfig(),
+                    "trusted_proxies": 0,
                 },
             ),
             (AuthConfig, {"native": None, "supabase": None}),

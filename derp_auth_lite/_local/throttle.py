@@ -16,16 +16,24 @@ tell nobody who exists (OWASP ASVS 5.0, 6.3.8).
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .._keys import KeyRing
 from .._local.events import FAILURE, Events
 from .._request import UNKNOWN, Caller
 from ..config import ThrottleConfig
-from ..exceptions import AuthBackendError, AuthNotConnectedError, RateLimitedError
+from ..exceptions import (
+    AuthBackendError,
+    AuthNotConnectedError,
+    InvalidCredentialsError,
+    InvalidTokenError,
+    RateLimitedError,
+)
 from ..kv.base import KVClient
 
 __all__ = ["UNKNOWN_RANGE", "Attempt", "Throttle", "network_range"]
@@ -78,7 +86,7 @@ class Throttle:
 
     Args:
         kv: Where counts are kept; needed as soon as a limit is on.
-        events: Told once a window of each limit that was passed.
+        events: Told once a window of each limit that was passed; ``None``: nobody is.
         prefix: Begins every key in the store.
     """
 
@@ -86,7 +94,7 @@ class Throttle:
         self,
         kv: KVClient | None,
         keys: KeyRing,
-        events: Events,
+        events: Events | None,
         config: ThrottleConfig,
         *,
         prefix: str,
@@ -104,7 +112,21 @@ class Throttle:
 
     def sign_in(self, address: str, caller: Caller) -> Attempt:
         """Count an attempt with a password, before the password is verified."""
-        attempt = Attempt(self.address_hash(address), network_range(caller.ip_address))
+        return self._try(self.address_hash(address), caller)
+
+    def code(self, whose: str, caller: Caller) -> Attempt:
+        """Count an attempt with a mailed code, before the code is verified: it has a few digits.
+
+        Codes are counted as passwords are and apart from them, so that who guesses at one closes
+        the way by the other to nobody.
+
+        Args:
+            whose: The address or the user that the code was made for.
+        """
+        return self._try(self.address_hash(f"code\n{whose}"), caller)
+
+    def _try(self, account: str, caller: Caller) -> Attempt:
+        attempt = Attempt(account, network_range(caller.ip_address))
         is_familiar = self._is_familiar(attempt)
         if not is_familiar:
             self._require_room("sign_in_by_range", attempt.range)
@@ -113,6 +135,19 @@ class Throttle:
         if not is_familiar:
             self._count("sign_in_by_account", attempt.account, caller, attempt.account)
         return attempt
+
+    @contextlib.contextmanager
+    def guessing(self, attempt: Attempt, caller: Caller) -> Iterator[None]:
+        """Count what is found wrong within against its range; forget the failures before it if not.
+
+        What ends in any other error proves nothing and stays counted.
+        """
+        try:
+            yield
+        except (InvalidCredentialsError, InvalidTokenError):
+            self.failed(attempt, caller)
+            raise
+        self.succeeded(attempt)
 
     def failed(self, attempt: Attempt, caller: Caller) -> None:
         """Count a wrong password against the range that it came from."""
@@ -153,6 +188,20 @@ class Throttle:
     def refused_token(self, caller: Caller) -> None:
         """Count a one-time token that was none."""
         self._count_failure("token_by_range", network_range(caller.ip_address), caller)
+
+    @contextlib.contextmanager
+    def redeeming(self, caller: Caller) -> Iterator[None]:
+        """Let a one-time token be presented within, where the range may; count it if it is none."""
+        self.token(caller)
+        try:
+            yield
+        except InvalidTokenError:
+            self.refused_token(caller)
+            raise
+
+    def step(self, token: str, caller: Caller) -> None:
+        """Count an answer to a step in the middle of a sign-in, which *token* stands for."""
+        self._count("sign_in_by_pair", f"step:{self.address_hash(token)}", caller)
 
     def mail(self, caller: Caller) -> None:
         """Count a request for a mail against the range that it came from."""
@@ -272,6 +321,8 @@ class Throttle:
         user_id: str | None = None,
     ) -> None:
         _log.warning("a limit was reached: %s", name)
+        if self._events is None:
+            return
         self._events.record(
             "throttled",
             FAILURE,

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from .._clock import Clock, utc_now
-from ..config import SupabaseConfig
+from ..config import SupabaseConfig, ThrottleConfig
 from ._gotrue.admin import AdminRoutes
 from ._gotrue.project import Project, SupabaseMail, iso, with_query
 from ._gotrue.public import PublicRoutes
@@ -87,6 +87,7 @@ class FakeSupabase(FakeService):
             service_role_key=self.service_role_key,
             jwt_secret=secret,
             redirect_uri=redirect_uri,
+            throttle=ThrottleConfig.off(),
         )
 
     # What a test looks at

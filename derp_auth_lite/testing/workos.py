@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from .._clock import Clock, utc_now
-from ..config import WorkOSConfig
+from ..config import ThrottleConfig, WorkOSConfig
 from ._gotrue.signer import Signer
 from ._workos.environment import Environment, WorkOSMail
 from ._workos.grants import Grants
@@ -70,6 +70,7 @@ class FakeWorkOS(FakeService):
             client_id=self.client_id,
             redirect_uri=redirect_uri,
             base_url=self.url,
+            throttle=ThrottleConfig.off(),
         )
 
     # What a test looks at
