@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-import logging
-from collections.abc import Callable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from ._addresses import normalize_email
 from ._clock import Clock, utc_now
 from ._keys import KeyRing
 from ._local.events import FAILURE, EventRecord, Events, Subscriber
+from ._local.housekeeping import Housekeeping
 from ._local.mailbox import Mailbox
 from ._local.oauth_flows import NOT_GIVEN, OAuthFlows
 from ._local.orgs import LocalOrgAuthClient
@@ -21,6 +21,7 @@ from ._local.profiles import ADMIN_FIELDS, DEFAULT_ROLE, profile_changes
 from ._local.throttle import Throttle
 from ._migrations import migrate
 from ._native.accounts import Accounts
+from ._native.admission import Admission
 from ._native.doctor import Doctor
 from ._native.explain import explain_sign_in
 from ._native.identities import Identities
@@ -45,13 +46,13 @@ from ._native.redemptions import Redemptions
 from ._native.refresh_tokens import RefreshTokens
 from ._native.refusals import Refusals
 from ._native.session_cookies import SessionCookies
-from ._native.sessions import Sessions, in_steps
+from ._native.sessions import Sessions
+from ._native.token_pairs import TokenPairs, session_of
 from ._pages import FROM_NEWEST, Cursors, bounds, page_size
 from ._records import SessionRecord, UserRecord, as_id
 from ._request import UNKNOWN, Caller, bearer_token, caller_of, was_forwarded
 from .config import NativeAuthConfig
 from .exceptions import (
-    AuthError,
     AuthNotConnectedError,
     ConfirmationURLMissingError,
     InvalidCredentialsError,
@@ -59,12 +60,10 @@ from .exceptions import (
     InvalidTokenError,
     LastIdentityError,
     RateLimitedError,
-    SessionLimitError,
     SignupDisabledError,
-    UserDisabledError,
     UserNotFoundError,
 )
-from .jwt import AccessClaims, AccessTokens, TokenPair
+from .jwt import AccessTokens, TokenPair
 from .models import (
     AuthProvider,
     AuthRequest,
@@ -88,18 +87,6 @@ if TYPE_CHECKING:
     from .providers import BaseOAuthProvider
 
 __all__ = ["NativeAuthClient"]
-
-_log = logging.getLogger(__name__)
-
-_PURGE_STEP = 160
-_PURGE_EVERY = 16  # sign-ins: a statement costs as much for many rows as for none
-_REFUSALS: dict[type[AuthError], str] = {
-    SessionLimitError: "session_limit",
-    SignupDisabledError: "sign_up_disabled",
-    UserDisabledError: "disabled",
-    InvalidCredentialsError: "not_linked",
-}
-"""Why somebody who proved to be the user was not let in, as events call it."""
 
 
 class NativeAuthClient(LocalOrgAuthClient):
@@ -133,6 +120,11 @@ class NativeAuthClient(LocalOrgAuthClient):
         self._keys = KeyRing(jwt.secret, jwt.previous_secrets)
         self._access_tokens = AccessTokens(jwt, clock=clock)
         self._refresh_tokens = RefreshTokens(self._keys)
+        self._tokens = TokenPairs(
+            self._access_tokens,
+            self._refresh_tokens,
+            expires_in=jwt.access_token_expire_minutes * 60,
+        )
         self._session_cookies = SessionCookies(self._keys)
         self._cursors = Cursors(self._keys)
         self._hasher = hasher or Argon2Hasher(config.password.hash_profile)
@@ -146,7 +138,6 @@ class NativeAuthClient(LocalOrgAuthClient):
         self._mailbox: Mailbox | None = None
         self._subscribers: list[Subscriber] = []
         self._saw_direct_request = False
-        self._opened = itertools.count()
         self.set_db(None)
 
     @property
@@ -207,11 +198,25 @@ class NativeAuthClient(LocalOrgAuthClient):
         self._redemptions = Redemptions(self._db, self._accounts, self._sessions)
         self._identities = Identities(self._db, self._accounts, self._sessions)
         self._outbox = Outbox(self._db, mail_lifetimes(self._config))
+        kept = timedelta(days=self._config.event_retention_days)
+        self._housekeeping = Housekeeping(
+            [functools.partial(self._events.purge, kept), self._sessions.purge],
+            [self._outbox.purge],
+        )
 
     def _wire_kv(self) -> None:
         kv, keys, prefix = self._kv_client, self._keys, self._config.cache_prefix
         self._throttle = Throttle(kv, keys, self._events, self._config.throttle, prefix=prefix)
         self._refusals = Refusals(self._events, self._throttle)
+        self._admission = Admission(
+            self._config,
+            self._db,
+            self._accounts,
+            self._sessions,
+            self._events,
+            self._refusals,
+            self._housekeeping,
+        )
         self._one_time = OneTimeTokens(kv, keys, clock=self._clock, prefix=prefix)
         self._links = PresentedLinks(self._db, self._one_time, self._throttle, self._refusals)
         self._flows = OAuthFlows(kv, keys, clock=self._clock, prefix=prefix)
@@ -508,13 +513,13 @@ class NativeAuthClient(LocalOrgAuthClient):
                 signed_in_at=None if confirm_first else self._db.now,
             )
             self._events.record("sign_up", user_id=user.id, caller=caller)
-            session = None if confirm_first else self._open_session(user, caller)
+            session = None if confirm_first else self._admission.open_session(user, caller)
             if confirm_first:
                 self._mails.require().post(
                     CONFIRMATION, address, confirmation_url, subject=confirmation_subject
                 )
         return AuthResult(
-            user=user.info(), tokens=None if session is None else self._tokens(session)
+            user=user.info(), tokens=None if session is None else self._tokens.issue(session)
         )
 
     def sign_in_with_password(
@@ -553,7 +558,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         renewed = self._password_check.renewed_hash(user, password)
         user, session = self._entered(user, renewed, names, caller)
         self._throttle.proved(user.email, caller)
-        return AuthResult(user=user.info(), tokens=self._tokens(session))
+        return AuthResult(user=user.info(), tokens=self._tokens.issue(session))
 
     def change_password(
         self,
@@ -757,9 +762,9 @@ class NativeAuthClient(LocalOrgAuthClient):
         caller = self._caller(request, user_agent, ip_address)
         link = self._links.read(MAGIC_LINK, token, "sign_in", caller)
         claim = link.claim
-        with self._signing_in(caller):
+        with self._admission.transaction(caller):
             user = self._redemptions.enter(claim) if self._may_enter(claim) else None
-            session = None if user is None else self._open_session(user, caller)
+            session = None if user is None else self._admission.open_session(user, caller)
             if user is not None and session is not None:
                 self._events.record(
                     "sign_in",
@@ -771,7 +776,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         user = self._links.spent(link, user)
         self._throttle.proved(user.email, caller)
         assert session is not None
-        return AuthResult(user=user.info(), tokens=self._tokens(session))
+        return AuthResult(user=user.info(), tokens=self._tokens.issue(session))
 
     def request_email_change(
         self,
@@ -966,14 +971,14 @@ class NativeAuthClient(LocalOrgAuthClient):
         caller = self._caller(request, user_agent, ip_address)
         callback = Callback(str(provider), code, redirect_uri, state, iss, binding)
         who = self._oauth.identity(callback, caller)
-        with self._signing_in(caller):
+        with self._admission.transaction(caller):
             user, how = self._identities.enter(who, may_join=self._config.enable_signup)
             about = {"provider": who.provider, "identity": how}
             let_in = user.email_confirmed_at is not None or not self._config.enable_confirmation
             session = None
             if let_in:
                 user = self._identities.signed_in(user)
-                session = self._open_session(user, caller)
+                session = self._admission.open_session(user, caller)
             self._events.record(
                 "sign_in" if let_in else "sign_up",
                 user_id=user.id,
@@ -981,7 +986,7 @@ class NativeAuthClient(LocalOrgAuthClient):
                 caller=caller,
                 details=about,
             )
-        tokens = None if session is None else self._tokens(session)
+        tokens = None if session is None else self._tokens.issue(session)
         return AuthResult(user=user.info(), tokens=tokens)
 
     def list_identities(self, user_id: Id) -> list[IdentityInfo]:
@@ -1079,7 +1084,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         if claims is None:
             return None
         if self._stateless:
-            return _session_of(claims)
+            return session_of(claims)
         session = self._sessions.check(claims.session_id)
         if session is None or str(session.user_id) != claims.user_id:
             return None
@@ -1140,7 +1145,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         if session is None:
             self._end_refused(*known, self._caller(request))
             raise InvalidTokenError
-        return self._tokens(session)
+        return self._tokens.issue(session)
 
     def set_active_org(
         self, *, session_id: Id, org_id: Id | None, refresh_token: str | None = None
@@ -1172,7 +1177,7 @@ class NativeAuthClient(LocalOrgAuthClient):
                 session_id=session.id,
                 details={"org_id": org},
             )
-        return self._tokens(switched)
+        return self._tokens.issue(switched)
 
     def list_sessions(
         self,
@@ -1268,8 +1273,7 @@ class NativeAuthClient(LocalOrgAuthClient):
 
         Sign-ins remove a few each time; call this from a nightly job where there are many.
         """
-        removed = in_steps(self._sessions.purge) + in_steps(self._outbox.purge)
-        removed += in_steps(self._purge_events)
+        removed = self._housekeeping.purge()
         return removed + (self._kv_client.purge() if self._kv_client is not None else 0)
 
     # Events and checks
@@ -1417,12 +1421,12 @@ class NativeAuthClient(LocalOrgAuthClient):
         """Note the sign-in and open a session, unless the account changed since it was read."""
         most = self._config.throttle.failures_in_a_row or None
         session = None
-        with self._signing_in(caller):
+        with self._admission.transaction(caller):
             current = self._accounts.signed_in(
                 user, renewed_hash=renewed, most_failures=most, **names
             )
             if current is not None:
-                session = self._open_session(current, caller)
+                session = self._admission.open_session(current, caller)
                 self._events.record(
                     "sign_in", user_id=user.id, session_id=session.id, caller=caller
                 )
@@ -1435,44 +1439,6 @@ class NativeAuthClient(LocalOrgAuthClient):
         user = self._accounts.by_id(user_id)
         by_link = self._config.enable_magic_link and self._email_client is not None
         return bool(by_link or (user and user.password_hash) or self._identities.list(user_id))
-
-    def _open_session(self, user: UserRecord, caller: Caller) -> SessionRecord:
-        if next(self._opened) % _PURGE_EVERY == 0:
-            self._purge_events(_PURGE_STEP)
-        self._make_room(user)
-        return self._sessions.open(str(user.id), user.role, caller)
-
-    def _make_room(self, user: UserRecord) -> None:
-        """Hold the number of sessions that a user may have."""
-        most, key = self._config.max_sessions_per_user, str(user.id)
-        if most is None:
-            return
-        self._accounts.hold(key)
-        beyond = self._sessions.beyond(key, most - 1)
-        if beyond and self._config.session_limit_policy == "refuse":
-            raise SessionLimitError(key)
-        for session_id in beyond:
-            self._sessions.end(session_id)
-            self._events.record(
-                "session_ended", user_id=key, session_id=session_id, reason="session_limit"
-            )
-
-    @contextlib.contextmanager
-    def _signing_in(self, caller: Caller) -> Iterator[None]:
-        """Do the block as one; where it refuses somebody, nothing stays of it but a record."""
-        try:
-            with self._db.transaction(own=True):
-                yield
-        except tuple(_REFUSALS) as error:
-            reason = next(_REFUSALS[kind] for kind in _REFUSALS if isinstance(error, kind))
-            self._refusals.record(
-                "sign_in", reason, caller, user_id=getattr(error, "user_id", None)
-            )
-            raise
-
-    def _purge_events(self, limit: int) -> int:
-        kept = timedelta(days=self._config.event_retention_days)
-        return self._events.purge(self._db.now - kept, limit)
 
     def _end_refused(self, session_id: str, counter: int, caller: Caller) -> None:
         """End a session whose refresh token was spent before, and keep a record of it."""
@@ -1489,37 +1455,6 @@ class NativeAuthClient(LocalOrgAuthClient):
                     caller=caller,
                     details={"counter": counter},
                 )
-
-    def _tokens(self, session: SessionRecord) -> TokenPair:
-        """Return the session's present pair; both halves are computed, neither is stored."""
-        session_id = str(session.id)
-        in_org = session.org_role is not None
-        access_token, expires_at = self._access_tokens.issue(
-            user_id=str(session.user_id),
-            session_id=session_id,
-            role=session.user_role,
-            org_id=str(session.org_id) if in_org else None,
-            org_role=session.org_role,
-        )
-        return TokenPair(
-            access_token=access_token,
-            refresh_token=self._refresh_tokens.issue(session_id, session.refresh_counter),
-            expires_in=self._config.jwt.access_token_expire_minutes * 60,
-            expires_at=expires_at,
-        )
-
-
-def _session_of(claims: AccessClaims) -> SessionInfo:
-    """Return what a token alone says of its session."""
-    return SessionInfo(
-        user_id=claims.user_id,
-        session_id=claims.session_id,
-        role=claims.role,
-        expires_at=claims.expires_at,
-        metadata={},
-        org_id=claims.org_id,
-        org_role=claims.org_role,
-    )
 
 
 def _pwned(config: NativeAuthConfig) -> HaveIBeenPwned | None:

@@ -1053,7 +1053,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
 
     def _purge_some(self, limit: int) -> int:
         now = self._clock()
-        removed = self._sessions.purge(now, limit) + self._events.purge(now - _EVENTS_KEPT, limit)
+        removed = self._sessions.purge(now, limit) + self._events.purge(_EVENTS_KEPT, limit)
         return removed + (0 if self._mailbox is None else self._mailbox.purge(limit))
 
     def _noted(self, tokens: TokenPair, user: UserInfo) -> KnownSession:

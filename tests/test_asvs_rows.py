@@ -66,7 +66,7 @@ class Account:
         """Enter as ``sign_in_with_oauth`` does once the provider has said who came."""
         with self.auth._db.transaction(own=True):
             user, _ = self.auth._identities.enter(self.who, may_join=False)
-            return self.auth._open_session(user, derp_auth_lite._request.UNKNOWN)
+            return self.auth._admission.open_session(user, derp_auth_lite._request.UNKNOWN)
 
 
 PATHS = {
@@ -146,7 +146,7 @@ def test_6_3_7_a_new_password_is_told_and_a_new_address_to_both(make_auth):
 def test_7_2_3_what_stands_for_a_session_is_unique_and_has_256_bits_that_nobody_knows(auth):
     user = auth.create_user(email=EMAIL, password=PASSWORD)
     sessions = [auth._sessions.open(user.id, "default") for _ in range(500)]
-    tokens = [auth._tokens(session).refresh_token for session in sessions]
+    tokens = [auth._tokens.issue(session).refresh_token for session in sessions]
     assert len({session.id for session in sessions}) == len(set(tokens)) == 500
     assert all(re.fullmatch(r"[\w-]{82}", token) for token in tokens)
     # Who knows a session's id still has to guess all of the 32 bytes at the end.

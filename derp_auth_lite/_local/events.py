@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import peewee
@@ -189,9 +189,9 @@ class Events:
         )
         return [EventRecord._make(row) for row in rows]
 
-    def purge(self, before: datetime, limit: int) -> int:
-        """Remove at most *limit* events older than *before*; return how many."""
-        return self._engine.execute(_PURGE, before=before, n=limit)
+    def purge(self, kept: timedelta, limit: int) -> int:
+        """Remove at most *limit* events that are older than *kept*; return how many."""
+        return self._engine.execute(_PURGE, before=self._engine.now - kept, n=limit)
 
 
 def _tell(subscriber: Subscriber, event: EventInfo) -> None:

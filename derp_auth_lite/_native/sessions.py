@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,8 +24,6 @@ that of Supabase Auth's reuse interval.
 
 _SKEW = timedelta(seconds=1)
 _TOUCH_STEP = timedelta(minutes=1)
-_PURGE_STEP = 160
-_PURGE_EVERY = 16  # sign-ins: a statement costs as much for many rows as for none
 _ALL = 2**31 - 1
 
 
@@ -222,10 +218,9 @@ class Sessions:
         self._engine = engine
         self._lifetime = lifetime
         self._idle = idle
-        self._opened = itertools.count()
 
     def open(self, user_id: str, user_role: str, caller: Caller = UNKNOWN) -> SessionRecord:
-        """Begin a session of an active user; now and then clear some that are over."""
+        """Begin a session of an active user."""
         now = self._engine.now
         session = SessionRecord(
             id=new_id(),
@@ -242,10 +237,7 @@ class Sessions:
             user_is_active=True,
             org_role=None,
         )
-        with self._engine.transaction():
-            self._engine.fetch(_INSERT, now=now, **session._asdict())
-            if next(self._opened) % _PURGE_EVERY == 0:
-                self.purge(_PURGE_STEP)
+        self._engine.fetch(_INSERT, now=now, **session._asdict())
         return session
 
     def check(self, session_id: str) -> SessionRecord | None:
@@ -366,13 +358,3 @@ class Sessions:
     def purge(self, limit: int) -> int:
         """Remove at most *limit* sessions that are over; return how many."""
         return self._engine.execute(_PURGE, now=self._engine.now, limit=limit)
-
-
-def in_steps(purge: Callable[[int], int], step: int = 500) -> int:
-    """Call *purge* until nothing is left, *step* rows at a time, so that no lock is held long."""
-    total = 0
-    while True:
-        removed = purge(step)
-        total += removed
-        if removed < step:
-            return total

@@ -106,8 +106,8 @@ def sign_in_as(auth: NativeAuthClient, user: UserInfo) -> TokenPair:
     """Begin a session for a user without asking for anything; return its tokens."""
     record = auth._user(user.id)
     with auth._db.transaction():
-        session = auth._open_session(record, Caller(user_agent="derp_auth_lite.testing"))
-    return auth._tokens(session)
+        session = auth._admission.open_session(record, Caller(user_agent="derp_auth_lite.testing"))
+    return auth._tokens.issue(session)
 
 
 def auth_headers(auth: NativeAuthClient, user: UserInfo) -> dict[str, str]:

@@ -236,7 +236,7 @@ def test_a_refresh_that_races_with_a_sign_out_resurrects_nothing(auth, database,
     shares = []
     for _ in range(PAIRS):
         opened = (auth._sessions.open(user_id, "default") for _ in range(count // PAIRS))
-        shares.append([(str(each.id), auth._tokens(each).refresh_token) for each in opened])
+        shares.append([(str(each.id), auth._tokens.issue(each).refresh_token) for each in opened])
     results = crew.run(
         refresh_or_sign_out,
         [(database, number, shares[number // 2]) for number in range(EIGHT)],
