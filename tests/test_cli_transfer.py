@@ -77,6 +77,14 @@ def test_a_folder_that_is_not_there_is_one_line():
     assert "cannot be read" in run("app.db", "import", "none.jsonl", ends=2).stderr
 
 
+@pytest.mark.parametrize("content", ["[]", '[{"model": "shop.cart", "fields": {}}]', "hello"])
+def test_a_dump_without_users_is_an_error(content):
+    run("app.db", "init")
+    Path("dump.json").write_text(content)
+    refused = run("app.db", "import", "dump.json", "--from", "django", ends=1)
+    assert "dump.json has no users in it that --from django knows" in refused.stderr
+
+
 @pytest.mark.parametrize("system", ["native", "django", "flask"])
 def test_a_database_in_place_of_what_was_exported_is_one_line(system):
     run("app.db", "init")

@@ -74,7 +74,7 @@ class TestDjango:
         assert take(auth, "django", DJANGO)[0].unchanged == {"user": 2}
 
     def test_a_user_without_an_address_is_refused_or_left_out(self, auth):
-        with pytest.raises(TransferError, match="record 2: the user has no usable email address"):
+        with pytest.raises(TransferError, match=r"record 2: .* no usable .*; --skip-unusable"):
             take(auth, "django", [DJANGO[0], NO_MAIL])
         assert auth.count_users() == 0
         _, options = take(auth, "django", [DJANGO[0], NO_MAIL], skip_unusable=True)
@@ -95,7 +95,7 @@ class TestDjango:
             **DJANGO[0],
             "fields": {**DJANGO[0]["fields"], "password": "md5$salt$0cc175b9c0f1b6a8"},
         }
-        with pytest.raises(TransferError, match="record 1: password_hash is of no known kind"):
+        with pytest.raises(TransferError, match=r"record 1: .*no known kind; --drop-unknown"):
             take(auth, "django", [odd])
         take(auth, "django", [odd], drop_unknown_hashes=True)
         user = auth.find_user("ada@example.com")

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["export", "import_"]
 
 _PATIENCE = 1.0
-_SOURCES = ("native", "derp", "django", "flask", "supabase")
+_DUMPS = ("django", "flask", "supabase")
+_SOURCES = ("native", "derp", *_DUMPS)
 
 pass_accounts = click.make_pass_decorator(NamedAccounts)
 
@@ -138,6 +139,8 @@ def import_(
                 dry_run=dry_run,
                 progress=lambda: moved(done()),
             )
+    if system in _DUMPS and not (any(report.numbers().values()) or options.skipped):
+        raise Failure(f"{source} has no users in it that --from {system} knows")
     if as_json:
         numbers = {"dry_run": dry_run, **report.numbers(), "left_out": len(options.skipped)}
         click.echo(as_line({**numbers, "differences": report.differences}))

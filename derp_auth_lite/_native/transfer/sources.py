@@ -109,11 +109,18 @@ def _users(row: dict[str, Any] | None, place: str, options: Options) -> Iterator
         address = normalize_email(email.strip() if isinstance(email, str) else email)
     except InvalidEmailError as error:
         if not options.skip_unusable:
-            raise TransferError(f"{place}: the user has no usable email address") from error
+            raise TransferError(
+                f"{place}: the user has no usable email address; --skip-unusable leaves such out"
+            ) from error
         options.skipped.append(place)
         return
     hashed = row["password_hash"]
-    if options.drop_unknown_hashes and not (isinstance(hashed, str) and is_known_hash(hashed)):
+    if hashed is not None and not (isinstance(hashed, str) and is_known_hash(hashed)):
+        if not options.drop_unknown_hashes:
+            raise TransferError(
+                f"{place}: the hash is of no known kind; --drop-unknown-hashes takes such users "
+                "without a password"
+            )
         row["password_hash"] = None
     if options.confirmed:
         row["email_confirmed_at"] = row["email_confirmed_at"] or row["created_at"]
