@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import operator
 import struct
 import uuid
 from collections.abc import Callable
@@ -92,16 +93,35 @@ class Cursors:
     def page(
         self,
         name: str,
-        rows: list[Row],
-        size: int,
-        record: Callable[[Row], Record],
-        position: Callable[[Row], tuple[Any, Any]],
+        fetch: Callable[..., list[Row]],
+        info: Callable[[Row], Record],
+        *,
+        limit: int,
+        after: str | None,
+        start: Position = FROM_NEWEST,
+        position: Callable[[Row], tuple[Any, Any]] = operator.attrgetter("created_at", "id"),
     ) -> CursorResult[Record]:
-        """Return a page of *size* from rows that were asked for one more than that."""
+        """Return a page of the list *name*.
+
+        Args:
+            fetch: Called with ``limit`` and ``after``, a position; one row more than the page has
+                is asked for.
+            info: Makes a record of a row.
+            limit: How many at most on a page, and 1,000 whatever it is.
+            after: The cursor of the page before.
+            start: Where the first page begins.
+            position: Where a row stands.
+
+        Raises:
+            InvalidCursorError: *after* is no cursor of this list.
+            ValueError: *limit* is not positive.
+        """
+        size = page_size(limit)
+        rows = fetch(limit=size + 1, after=self.position(name, after, start))
         more = len(rows) > size
         rows = rows[:size]
-        after = self._encode(name, *position(rows[-1])) if more else None
-        return CursorResult(data=[record(row) for row in rows], has_more=more, next_cursor=after)
+        cursor = self._encode(name, *position(rows[-1])) if more else None
+        return CursorResult(data=[info(row) for row in rows], has_more=more, next_cursor=cursor)
 
     def _encode(self, name: str, moment: Any, row_id: Any) -> str:
         payload = _LAYOUT.pack(to_microseconds(as_utc(moment)), uuid.UUID(str(row_id)).bytes)

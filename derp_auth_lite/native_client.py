@@ -48,7 +48,7 @@ from ._native.refusals import Refusals
 from ._native.session_cookies import SessionCookies
 from ._native.sessions import Sessions
 from ._native.token_pairs import TokenPairs, session_of
-from ._pages import FROM_NEWEST, Cursors, bounds, page_size
+from ._pages import FROM_NEWEST, Cursors, bounds
 from ._records import SessionRecord, UserRecord, as_id
 from ._request import UNKNOWN, Caller, bearer_token, caller_of, was_forwarded
 from .config import NativeAuthConfig
@@ -345,12 +345,8 @@ class NativeAuthClient(LocalOrgAuthClient):
         Raises:
             InvalidCursorError: *after* is no cursor of this list.
         """
-        size = page_size(limit)
-        users = self._accounts.list(
-            limit=size + 1, after=self._cursors.position("users", after, FROM_NEWEST)
-        )
         return self._cursors.page(
-            "users", users, size, UserRecord.info, lambda user: (user.created_at, user.id)
+            "users", self._accounts.list, UserRecord.info, limit=limit, after=after
         )
 
     def count_users(self) -> int:
@@ -1202,12 +1198,10 @@ class NativeAuthClient(LocalOrgAuthClient):
         Raises:
             InvalidCursorError: *after* is no cursor of this list.
         """
-        key, size = as_id(user_id), page_size(limit)
-        name = f"sessions:{key}"
-        start = self._cursors.position(name, after, FROM_NEWEST)
-        sessions = [] if key is None else self._sessions.list(key, limit=size + 1, after=start)
+        key = as_id(user_id)
+        fetch = _nothing if key is None else functools.partial(self._sessions.list, key)
         return self._cursors.page(
-            name, sessions, size, SessionRecord.info, lambda row: (row.created_at, row.id)
+            f"sessions:{key}", fetch, SessionRecord.info, limit=limit, after=after
         )
 
     def sign_out(self, session_id: Id) -> None:
@@ -1292,13 +1286,11 @@ class NativeAuthClient(LocalOrgAuthClient):
         Raises:
             InvalidCursorError: *after* is no cursor of this list.
         """
-        key, size = as_id(user_id), page_size(limit)
-        name = f"events:{key}"
-        start = self._cursors.position(name, after, FROM_NEWEST)
+        key = as_id(user_id)
         is_nobody = user_id is not None and key is None
-        events = [] if is_nobody else self._events.list(key, limit=size + 1, after=start)
+        fetch = _nothing if is_nobody else functools.partial(self._events.list, key)
         return self._cursors.page(
-            name, events, size, EventRecord.info, lambda row: (row.created_at, row.id)
+            f"events:{key}", fetch, EventRecord.info, limit=limit, after=after
         )
 
     def subscribe(self, function: Subscriber) -> Callable[[], None]:
@@ -1455,6 +1447,10 @@ class NativeAuthClient(LocalOrgAuthClient):
                     caller=caller,
                     details={"counter": counter},
                 )
+
+
+def _nothing(**_: Any) -> list[Any]:
+    return []
 
 
 def _pwned(config: NativeAuthConfig) -> HaveIBeenPwned | None:

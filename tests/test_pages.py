@@ -320,7 +320,10 @@ def test_no_text_is_a_cursor_but_what_was_given_out(cursor):
 )
 def test_a_position_survives_the_round_trip(moment, row_id, name):
     cursors = Cursors(KEYS)
-    page = cursors.page(name, [(moment, row_id)] * 2, 1, lambda row: row, lambda row: row)
+    rows = [(moment, row_id)] * 2
+    page = cursors.page(
+        name, lambda **_: rows, tuple, limit=1, after=None, position=lambda row: row
+    )
     assert cursors.position(name, page.next_cursor, FROM_NEWEST) == (moment, str(row_id))
     with pytest.raises(InvalidCursorError):
         cursors.position(f"{name}x", page.next_cursor, FROM_NEWEST)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import abc
+import functools
+import operator
 from typing import Any
 
 from .._pages import FROM_NEWEST, FROM_OLDEST, Cursors, bounds, page_size
@@ -161,13 +163,9 @@ class LocalOrgAuthClient(BaseAuthClient):
         Raises:
             InvalidCursorError: *after* is no cursor of this list.
         """
-        size = page_size(limit)
         name = "orgs:*" if user_id is None else f"orgs:{as_id(user_id)}"
-        start = self._cursors.position(name, after, FROM_NEWEST)
-        orgs = self._orgs_of(user_id, limit=size + 1, after=start)
-        return self._cursors.page(
-            name, orgs, size, OrgRecord.info, lambda org: (org.created_at, org.id)
-        )
+        fetch = functools.partial(self._orgs_of, user_id)
+        return self._cursors.page(name, fetch, OrgRecord.info, limit=limit, after=after)
 
     # Members
 
@@ -302,11 +300,14 @@ class LocalOrgAuthClient(BaseAuthClient):
         """
         which, size = _which(org_id, slug), page_size(limit)
         org = _known(self._orgs.find(*which))
-        name = f"members:{org.id}"
-        start = self._cursors.position(name, after, FROM_OLDEST)
-        members = self._members.page(org.id, limit=size + 1, after=start)
         return self._cursors.page(
-            name, members, size, MemberRecord.info, lambda row: (row.created_at, row.user_id)
+            f"members:{org.id}",
+            functools.partial(self._members.page, org.id),
+            MemberRecord.info,
+            limit=size,
+            after=after,
+            start=FROM_OLDEST,
+            position=operator.attrgetter("created_at", "user_id"),
         )
 
     # What a backend calls
