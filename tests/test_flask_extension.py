@@ -292,6 +292,17 @@ def test_the_demo_keeps_the_notes_of_people_and_teams_apart(tmp_path):
     client.disconnect()
 
 
+def test_the_demos_accounts_are_on_the_command_line_of_flask(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    app = create_demo()
+    made = app.test_cli_runner().invoke(
+        args=["auth", "users", "create", EMAIL, "--no-password", "--confirmed"]
+    )
+    assert made.exit_code == 0, made.output
+    assert (tmp_path / "derp-demo" / "accounts.db").is_file()
+    app.extensions["derp_auth_lite"].client.disconnect()
+
+
 def test_the_demo_tells_how_it_is_started():
     done = subprocess.run(
         [sys.executable, "-m", "derp_auth_lite.flask.demo", "--help"],

@@ -46,7 +46,11 @@ def _of_account(user: UserRecord, config: NativeAuthConfig) -> list[Finding]:
     most = config.throttle.failures_in_a_row
     unconfirmed = config.enable_confirmation and user.email_confirmed_at is None
     found = [
-        (not user.is_active, "disabled", "The account is disabled: update_user(is_active=True)."),
+        (
+            not user.is_active,
+            "disabled",
+            "The account is disabled: update_user(is_active=True), or users enable, opens it.",
+        ),
         (
             user.password_hash is None,
             "no_password",

@@ -1,7 +1,8 @@
 """A small notes application with accounts and teams: ``python -m derp_auth_lite.flask.demo``.
 
 It keeps everything in the folder ``derp-demo`` where it is started. Mails are not sent: they are
-shown at ``/auth/dev/mail``, while debugging and on this machine only.
+shown at ``/auth/dev/mail``, while debugging and on this machine only. Its accounts on the command
+line: ``flask --app derp_auth_lite.flask.demo auth users list``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from . import FlaskAuth, current_session, current_user, login_required
 
 __all__ = ["create_app", "main"]
 
+_FOLDER = "derp-demo"
 _LONGEST_NOTE = 2000
 _TABLE = """
     CREATE TABLE IF NOT EXISTS notes (
@@ -29,7 +31,7 @@ _TABLE = """
 """
 
 
-def create_app(folder: str | Path, **options: Any) -> Flask:
+def create_app(folder: str | Path = _FOLDER, **options: Any) -> Flask:
     """Return the application; its files are made in *folder*.
 
     Args:
@@ -110,7 +112,7 @@ class _Notes:
 def main(arguments: list[str] | None = None) -> None:
     """Serve the application on this machine."""
     parser = argparse.ArgumentParser(prog="python -m derp_auth_lite.flask.demo")
-    parser.add_argument("--folder", default="derp-demo", help="where its files are (%(default)s)")
+    parser.add_argument("--folder", default=_FOLDER, help="where its files are (%(default)s)")
     parser.add_argument("--port", type=int, default=5000)
     options = parser.parse_args(arguments)
     create_app(options.folder).run(port=options.port, debug=True, use_reloader=False)
