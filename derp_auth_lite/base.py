@@ -460,6 +460,7 @@ class BaseAuthClient(abc.ABC):
         Raises:
             OrgSlugConflictError: The slug is taken.
             UserNotFoundError: There is no such creator.
+            InvalidProfileError: A value cannot be stored.
         """
         raise NotImplementedError(self._instead("create_org", _NO_ORGS))
 
@@ -493,6 +494,7 @@ class BaseAuthClient(abc.ABC):
         Raises:
             OrgNotFoundError: There is none.
             OrgSlugConflictError: The new slug is taken.
+            InvalidProfileError: A value cannot be stored.
             ValueError: Both or neither of ``org_id`` and ``org_slug`` are given.
         """
         raise NotImplementedError(self._instead("update_org", _NO_ORGS))
@@ -602,7 +604,7 @@ class BaseAuthClient(abc.ABC):
         """Return a page of accounts, the newest first. An administrator's call.
 
         Args:
-            limit: How many at most on a page.
+            limit: How many at most on a page, and never more than 1,000.
             after: The ``next_cursor`` of the page before.
 
         Raises:
@@ -620,7 +622,7 @@ class BaseAuthClient(abc.ABC):
 
         Args:
             user_id: Whose; must come from an authenticated session, or from an administrator.
-            limit: How many at most on a page.
+            limit: How many at most on a page, and never more than 1,000.
             after: The ``next_cursor`` of the page before.
 
         Raises:
@@ -639,7 +641,7 @@ class BaseAuthClient(abc.ABC):
         Args:
             user_id: Only those that this user is a member of; with ``None`` all, which is an
                 administrator's call.
-            limit: How many at most on a page.
+            limit: How many at most on a page, and never more than 1,000.
             after: The ``next_cursor`` of the page before.
 
         Raises:
@@ -663,7 +665,7 @@ class BaseAuthClient(abc.ABC):
         Args:
             org_id: Which organization; or else
             slug: which one, by its slug.
-            limit: How many at most on a page.
+            limit: How many at most on a page, and never more than 1,000.
             after: The ``next_cursor`` of the page before.
 
         Raises:

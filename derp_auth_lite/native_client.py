@@ -302,11 +302,6 @@ class NativeAuthClient(LocalOrgAuthClient):
     # Users
 
     def get_user(self, user_id: Id) -> UserInfo:
-        """Return a user.
-
-        Raises:
-            UserNotFoundError: There is no such user.
-        """
         user = self._accounts.info(self._known_id(user_id))
         if user is None:
             raise UserNotFoundError
@@ -334,23 +329,16 @@ class NativeAuthClient(LocalOrgAuthClient):
         return None if user is None else user.info()
 
     def list_users(self, *, limit: int | None = None, offset: int | None = None) -> list[UserInfo]:
-        """Return users, newest first."""
         return self._accounts.infos(**bounds(limit, offset))
 
     def list_users_by_cursor(
         self, *, limit: int = 10, after: str | None = None
     ) -> CursorResult[UserInfo]:
-        """Return a page of users, newest first; *limit* is at most 1,000.
-
-        Raises:
-            InvalidCursorError: *after* is no cursor of this list.
-        """
         return self._cursors.page(
             "users", self._accounts.list, UserRecord.info, limit=limit, after=after
         )
 
     def count_users(self) -> int:
-        """Return how many users there are."""
         return self._accounts.count()
 
     def create_user(
@@ -444,11 +432,6 @@ class NativeAuthClient(LocalOrgAuthClient):
         return self._replace_password(user, hashed, "password_set")
 
     def delete_user(self, user_id: Id) -> bool:
-        """Remove a user with sessions, identities and memberships; ``False`` if there is none.
-
-        Raises:
-            LastOwnerError: Organizations would be left without an owner; it names them.
-        """
         key = as_id(user_id)
         if key is None:
             return False
@@ -876,11 +859,6 @@ class NativeAuthClient(LocalOrgAuthClient):
     # Providers
 
     def get_oauth_provider(self, provider: str | AuthProvider) -> BaseOAuthProvider[Any]:
-        """Return a configured provider by its name.
-
-        Raises:
-            ValueError: It is not configured.
-        """
         return self._oauth.provider(str(provider))
 
     def get_oauth_authorization_url(
@@ -1182,7 +1160,6 @@ class NativeAuthClient(LocalOrgAuthClient):
         limit: int | None = None,
         offset: int | None = None,
     ) -> list[SessionInfo]:
-        """Return living sessions, newest first, of one user or of all."""
         key = as_id(user_id)
         page = bounds(limit, offset)
         if user_id is not None and key is None:
@@ -1193,11 +1170,6 @@ class NativeAuthClient(LocalOrgAuthClient):
     def list_sessions_by_cursor(
         self, *, user_id: Id, limit: int = 10, after: str | None = None
     ) -> CursorResult[SessionInfo]:
-        """Return a page of a user's living sessions, newest first; *limit* is at most 1,000.
-
-        Raises:
-            InvalidCursorError: *after* is no cursor of this list.
-        """
         key = as_id(user_id)
         fetch = _nothing if key is None else functools.partial(self._sessions.list, key)
         return self._cursors.page(

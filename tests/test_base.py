@@ -15,6 +15,8 @@ from derp_auth_lite.base import BaseAuthClient
 from derp_auth_lite.exceptions import OrgMismatchError
 from derp_auth_lite.models import SessionInfo
 from derp_auth_lite.native_client import NOT_GIVEN, NativeAuthClient
+from derp_auth_lite.supabase_client import SupabaseAuthClient
+from derp_auth_lite.workos_client import WorkOSAuthClient
 
 ORG = "6f3f6c1e-58a5-4f6e-9d0c-6c0f5a2f8f11"
 SESSION = SessionInfo(
@@ -256,6 +258,11 @@ class TestInterface:
 
         assert not inspect.iscoroutinefunction(method)
         assert inspect.getdoc(method)
+
+    @pytest.mark.parametrize("client", [NativeAuthClient, SupabaseAuthClient, WorkOSAuthClient])
+    def test_what_a_client_says_nothing_of_is_what_the_interface_says(self, client):
+        for name in (name for name in dir(client) if not name.startswith("_")):
+            assert inspect.getdoc(getattr(client, name)), name
 
     def test_what_is_abstract_in_the_original_is_abstract_here(self):
         assert sorted(ABSTRACT) == sorted(BaseAuthClient.__abstractmethods__)

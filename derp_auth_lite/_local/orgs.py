@@ -75,12 +75,6 @@ class LocalOrgAuthClient(BaseAuthClient):
         return org.info()
 
     def get_org(self, *, org_id: Id | None = None, slug: str | None = None) -> OrgInfo:
-        """Return the organization with this id or this slug.
-
-        Raises:
-            OrgNotFoundError: There is none.
-            ValueError: Both or neither of the two are given.
-        """
         return _known(self._orgs.find(*_which(org_id, slug))).info()
 
     def update_org(
@@ -92,21 +86,6 @@ class LocalOrgAuthClient(BaseAuthClient):
         slug: str | None = None,
         **kwargs: Any,
     ) -> OrgInfo:
-        """Change an organization and return it as it is then. An owner's call.
-
-        Args:
-            org_id: Which one; or else
-            org_slug: which one, by its present slug.
-            name: A new name.
-            slug: A new slug. Only here does it not say which organization is meant.
-            **kwargs: ``metadata``, a JSON object.
-
-        Raises:
-            OrgNotFoundError: There is none.
-            OrgSlugConflictError: The new slug is taken.
-            InvalidProfileError: Name, slug or metadata hold what cannot be kept.
-            ValueError: Both or neither of ``org_id`` and ``org_slug`` are given.
-        """
         which = _which(org_id, org_slug, "org_slug")
         texts = {"name": name, "slug": slug}
         changes = org_changes({**{k: v for k, v in texts.items() if v is not None}, **kwargs})
@@ -117,13 +96,6 @@ class LocalOrgAuthClient(BaseAuthClient):
         return org.info()
 
     def delete_org(self, *, org_id: Id | None = None, slug: str | None = None) -> bool:
-        """Delete an organization with its memberships; ``False`` if there is none.
-
-        An owner's call. Sessions that had it active go on without an organization.
-
-        Raises:
-            ValueError: Both or neither of ``org_id`` and ``slug`` are given.
-        """
         which = _which(org_id, slug)
         with self._db.transaction():
             org = self._orgs.lock(*which)
@@ -138,31 +110,12 @@ class LocalOrgAuthClient(BaseAuthClient):
     def list_orgs(
         self, *, user_id: Id | None = None, limit: int | None = None, offset: int | None = None
     ) -> list[OrgInfo]:
-        """Return organizations, the newest first.
-
-        Args:
-            user_id: Only those that this user is a member of; with ``None`` all, which is an
-                administrator's call.
-            limit: How many at most; all if left out.
-            offset: How many to pass over.
-        """
         orgs = self._orgs_of(user_id, **bounds(limit, offset), after=FROM_NEWEST)
         return [org.info() for org in orgs]
 
     def list_orgs_by_cursor(
         self, *, user_id: Id | None = None, limit: int = 10, after: str | None = None
     ) -> CursorResult[OrgInfo]:
-        """Return a page of organizations, the newest first; *limit* is at most 1,000.
-
-        Args:
-            user_id: Only those that this user is a member of; with ``None`` all, which is an
-                administrator's call.
-            limit: How many at most on a page.
-            after: The ``next_cursor`` of the page before.
-
-        Raises:
-            InvalidCursorError: *after* is no cursor of this list.
-        """
         name = "orgs:*" if user_id is None else f"orgs:{as_id(user_id)}"
         fetch = functools.partial(self._orgs_of, user_id)
         return self._cursors.page(name, fetch, OrgRecord.info, limit=limit, after=after)
@@ -248,13 +201,6 @@ class LocalOrgAuthClient(BaseAuthClient):
     def get_org_member(
         self, *, org_id: Id | None = None, slug: str | None = None, user_id: Id
     ) -> OrgMemberInfo:
-        """Return one membership.
-
-        Raises:
-            OrgNotFoundError: There is no such organization.
-            OrgMemberNotFoundError: The user is not a member.
-            ValueError: Both or neither of ``org_id`` and ``slug`` are given.
-        """
         org = _known(self._orgs.find(*_which(org_id, slug)))
         return _known_member(self._members.find(org.id, as_id(user_id))).info()
 
@@ -266,13 +212,6 @@ class LocalOrgAuthClient(BaseAuthClient):
         limit: int | None = None,
         offset: int | None = None,
     ) -> list[OrgMemberInfo]:
-        """Return the members of an organization, the oldest first.
-
-        Raises:
-            OrgNotFoundError: There is no such organization.
-            ValueError: Both or neither of ``org_id`` and ``slug`` are given, or ``limit`` or
-                ``offset`` is negative.
-        """
         which, page = _which(org_id, slug), bounds(limit, offset)
         org = _known(self._orgs.find(*which))
         return [member.info() for member in self._members.page(org.id, **page, after=FROM_OLDEST)]
@@ -285,19 +224,6 @@ class LocalOrgAuthClient(BaseAuthClient):
         limit: int = 10,
         after: str | None = None,
     ) -> CursorResult[OrgMemberInfo]:
-        """Return a page of an organization's members, the oldest first; *limit* is at most 1,000.
-
-        Args:
-            org_id: Which organization; or else
-            slug: which one, by its slug.
-            limit: How many at most on a page.
-            after: The ``next_cursor`` of the page before.
-
-        Raises:
-            OrgNotFoundError: There is no such organization.
-            InvalidCursorError: *after* is no cursor of this list.
-            ValueError: Both or neither of ``org_id`` and ``slug`` are given.
-        """
         which, size = _which(org_id, slug), page_size(limit)
         org = _known(self._orgs.find(*which))
         return self._cursors.page(
