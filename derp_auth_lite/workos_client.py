@@ -29,6 +29,7 @@ from ._request import UNKNOWN, Caller, bearer_token, caller_of
 from ._workos import errors, links
 from ._workos.accounts import USERS, Accounts
 from ._workos.api import WorkOS, as_key, user_path
+from ._workos.founding import Founding
 from ._workos.lists import Lists
 from ._workos.mail import CodeMail
 from ._workos.mapping import (
@@ -50,7 +51,6 @@ from .base import BaseAuthClient
 from .config import ThrottleConfig, WorkOSConfig
 from .exceptions import (
     AuthBackendError,
-    AuthError,
     AuthNotConnectedError,
     ConfigError,
     InvalidCredentialsError,
@@ -174,6 +174,7 @@ class WorkOSAuthClient(BaseAuthClient):
         self._flows = OAuthFlows(kv, self._keys, clock=self._clock, prefix="derp:auth:workos")
         self._recent = Recent(kv, self._clock)
         self._members = Members(self._api, self._lists, self._roles, kv)
+        self._founding = Founding(self._orgs, self._members, kv, self._keys, self._clock)
         self._wire_limits()
 
     def set_email(self, email_client: EmailClient | None) -> None:
@@ -898,6 +899,9 @@ class WorkOSAuthClient(BaseAuthClient):
     def create_org(self, *, name: str, slug: str, creator_id: Id, **kwargs: Any) -> OrgInfo:
         """Make an organization, whose creator becomes its first owner.
 
+        WorkOS takes two calls for it. After a failure between them the same call by the same
+        creator finishes what was begun, for a day and with a KV store.
+
         Args:
             name: 1 to 255 characters; blanks around it are dropped.
             slug: Unique; 1 to 63 lower-case letters, digits or hyphens. WorkOS' external id.
@@ -911,13 +915,7 @@ class WorkOSAuthClient(BaseAuthClient):
         """
         fields = org_changes({"name": name, "slug": slug, **kwargs})
         creator = self.get_user(creator_id).id
-        org = self._orgs.create(fields)
-        try:
-            self._members.add(org.id, creator, OWNER)
-        except BaseException:
-            self._take_back(org.id)
-            raise
-        return org
+        return self._founding.found(fields, creator)
 
     def get_org(self, *, org_id: Id | None = None, slug: str | None = None) -> OrgInfo:
         """Return the organization with this id or this slug.
@@ -1318,13 +1316,6 @@ class WorkOSAuthClient(BaseAuthClient):
             member = None
         role = None if member is None else member.info.role
         return replace(session, org_id=None if member is None else org_id, org_role=role)
-
-    def _take_back(self, org_id: str) -> None:
-        """Delete an organization that could get no owner, since the service has no transaction."""
-        try:
-            self._orgs.delete(org_id)
-        except AuthError:
-            _log.error("an organization without an owner is left at WorkOS: %s", org_id)
 
     def _orgs_of(self, user_id: Id) -> list[str]:
         """Return the ids of a user's organizations, newest first: WorkOS' ids begin with time."""
