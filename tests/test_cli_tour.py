@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -205,10 +206,25 @@ class TestWithoutTheExtra:
         assert stopped.value.code == 0
         assert 'pip install "derp_auth_lite[cli]"' in capsys.readouterr().out
 
+    def test_the_version_is_shown(self, capsys):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(["--version"])
+        assert stopped.value.code == 0
+        assert capsys.readouterr().out == f"derp-auth-lite {metadata.version('derp_auth_lite')}\n"
+
     def test_no_command_at_all_is_a_usage_error(self, capsys):
         with pytest.raises(SystemExit) as stopped:
             cli.main([])
         assert stopped.value.code == 2
+
+
+def test_a_checkout_that_is_merely_on_the_path_has_no_version(capsys, monkeypatch):
+    def nothing(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", nothing)
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == "derp-auth-lite, not installed\n"
 
 
 def test_with_the_extra_the_tour_is_a_command_among_others():

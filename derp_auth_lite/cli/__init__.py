@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["main"]
+__all__ = ["main", "version"]
 
 _NEEDS_EXTRA = """\
 derp-auth-lite: only "tour" works without the command-line extra. To get the other commands:
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from ._app import main as run
 
         return run(arguments)
-    is_ours = not arguments or arguments[0] in {"tour", "-h", "--help"}
+    is_ours = not arguments or arguments[0] in {"tour", "-h", "--help", "--version"}
     if not is_ours:
         sys.stderr.write(_NEEDS_EXTRA + _installs())
         return 2
@@ -38,6 +38,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     from .tour import take
 
     return take(options.folder)
+
+
+def version() -> str:
+    """Return what ``--version`` shows."""
+    from importlib import metadata  # other commands need not wait for it
+
+    try:
+        return f"derp-auth-lite {metadata.version('derp_auth_lite')}"
+    except metadata.PackageNotFoundError:  # a checkout that is merely on the path
+        return "derp-auth-lite, not installed"
 
 
 def _has_extra() -> bool:
@@ -58,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"For the other commands:\n{_installs()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=version())
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     tour = commands.add_parser(
         "tour",

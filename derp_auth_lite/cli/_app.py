@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from . import version
 from ._base import Group
 from ._operator import NamedAccounts
 from .keeping import init, keys, migrate, purge
@@ -21,6 +22,12 @@ from .users import users
 __all__ = ["main", "root"]
 
 PROGRAM = "derp-auth-lite"
+
+
+def _show_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        click.echo(version())
+        ctx.exit()
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,7 +50,14 @@ PROGRAM = "derp-auth-lite"
     help="The application's KV store, where it is no folder beside the file.",
 )
 @click.option("--verbose", is_flag=True, help="Show the log, with the causes of failures.")
-@click.version_option(package_name="derp_auth_lite", prog_name=PROGRAM)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 @click.pass_context
 def root(
     ctx: click.Context, database: str | None, config: Path | None, kv: str | None, verbose: bool
