@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,6 @@ from ._local.profiles import ADMIN_FIELDS, DEFAULT_ROLE, profile_changes
 from ._local.throttle import Throttle
 from ._migrations import migrate
 from ._native.accounts import Accounts
-from ._native.admission import Admission
 from ._native.doctor import Doctor
 from ._native.explain import explain_sign_in
 from ._native.identities import Identities
@@ -38,8 +37,9 @@ from ._native.mail import (
 )
 from ._native.mail_requests import MailRequests
 from ._native.new_passwords import NewPasswords
+from ._native.new_sessions import NewSessions
 from ._native.oauth import Callback, OAuth, configured_providers
-from ._native.one_time import Claim, OneTimeTokens
+from ._native.one_time import OneTimeTokens
 from ._native.password_check import PasswordCheck
 from ._native.presented_links import PresentedLinks
 from ._native.redemptions import Redemptions
@@ -47,6 +47,7 @@ from ._native.refresh_tokens import RefreshTokens
 from ._native.refusals import Refusals
 from ._native.session_cookies import SessionCookies
 from ._native.sessions import Sessions
+from ._native.sign_ins import SignIn, SignIns
 from ._native.token_pairs import TokenPairs, session_of
 from ._pages import FROM_NEWEST, Cursors, bounds
 from ._records import SessionRecord, UserRecord, as_id
@@ -182,89 +183,65 @@ class NativeAuthClient(LocalOrgAuthClient):
     def _wire(self) -> None:
         """Make the stores, and what stands on them, of database, KV store and email client."""
         self._wire_stores()
-        self._wire_kv()
-        self._wire_passwords()
+        self._wire_limits()
         self._wire_mail()
+        self._wire_sign_ins()
 
     def _wire_stores(self) -> None:
-        self._accounts = Accounts(self._db)
+        config, db = self._config, self._db
+        self._accounts = Accounts(db)
         self._sessions = Sessions(
-            self._db,
-            lifetime=timedelta(days=self._config.session_expire_days),
-            idle=timedelta(days=self._config.jwt.refresh_token_expire_days),
+            db,
+            lifetime=timedelta(days=config.session_expire_days),
+            idle=timedelta(days=config.jwt.refresh_token_expire_days),
         )
-        self._events = Events(self._db, self._subscribers)
-        self._use_org_stores(self._db)
-        self._redemptions = Redemptions(self._db, self._accounts, self._sessions)
-        self._identities = Identities(self._db, self._accounts, self._sessions)
-        self._outbox = Outbox(self._db, mail_lifetimes(self._config))
-        kept = timedelta(days=self._config.event_retention_days)
-        self._housekeeping = Housekeeping(
-            [functools.partial(self._events.purge, kept), self._sessions.purge],
-            [self._outbox.purge],
-        )
+        self._events = Events(db, self._subscribers)
+        self._use_org_stores(db)
+        self._redemptions = Redemptions(db, self._accounts, self._sessions)
+        self._identities = Identities(db, self._accounts, self._sessions)
+        self._outbox = Outbox(db, mail_lifetimes(config))
 
-    def _wire_kv(self) -> None:
+    def _wire_limits(self) -> None:
         kv, keys, prefix = self._kv_client, self._keys, self._config.cache_prefix
         self._throttle = Throttle(kv, keys, self._events, self._config.throttle, prefix=prefix)
         self._refusals = Refusals(self._events, self._throttle)
-        self._admission = Admission(
-            self._config,
-            self._db,
-            self._accounts,
-            self._sessions,
-            self._events,
-            self._refusals,
-            self._housekeeping,
-        )
         self._one_time = OneTimeTokens(kv, keys, clock=self._clock, prefix=prefix)
         self._links = PresentedLinks(self._db, self._one_time, self._throttle, self._refusals)
         self._flows = OAuthFlows(kv, keys, clock=self._clock, prefix=prefix)
-        self._oauth = OAuth(
-            self._providers,
-            self._flows,
-            self._refusals,
-            require_state=self._config.oauth_require_state,
-        )
-
-    def _wire_passwords(self) -> None:
-        email = self._email_client
-        self._new_passwords = NewPasswords(
-            self._config.password,
-            self._hasher,
-            self._breached,
-            self._events,
-            site=None if email is None else email.site_name,
-        )
-        self._password_check = PasswordCheck(
-            self._config,
-            self._hasher,
-            self._db,
-            self._accounts,
-            self._events,
-            self._throttle,
-            self._refusals,
-        )
+        is_required = self._config.oauth_require_state
+        self._oauth = OAuth(self._providers, self._flows, self._refusals, require_state=is_required)
 
     def _wire_mail(self) -> None:
+        db, events, email = self._db, self._events, self._email_client
         if self._mailbox is not None:
             self._mailbox.stop(0)
         self._mailbox = None
-        if self._email_client is not None:
-            self._mailbox = Mailbox(
-                self._outbox,
-                self._events,
-                self._email_client,
-                AccountMail(self._accounts, self._one_time, self._config),
-                automatic=self._automatic_mail,
-            )
+        if email is not None:
+            resolve = AccountMail(self._accounts, self._one_time, self._config)
+            automatic = self._automatic_mail
+            self._mailbox = Mailbox(self._outbox, events, email, resolve, automatic=automatic)
+        can_link = self._kv_client is not None
         self._mails = MailRequests(
-            self._db,
-            self._events,
-            self._throttle,
-            self._refusals,
-            self._mailbox,
-            can_link=self._kv_client is not None,
+            db, events, self._throttle, self._refusals, self._mailbox, can_link=can_link
+        )
+
+    def _wire_sign_ins(self) -> None:
+        config, db, hasher = self._config, self._db, self._hasher
+        accounts, sessions, events = self._accounts, self._sessions, self._events
+        throttle, refusals = self._throttle, self._refusals
+        site = None if self._email_client is None else self._email_client.site_name
+        self._new_passwords = NewPasswords(
+            config.password, hasher, self._breached, events, site=site
+        )
+        self._password_check = PasswordCheck(
+            config, hasher, db, accounts, events, throttle, refusals
+        )
+        old_events = functools.partial(events.purge, timedelta(days=config.event_retention_days))
+        self._housekeeping = Housekeeping([old_events, sessions.purge], [self._outbox.purge])
+        self._new_sessions = NewSessions(config, accounts, sessions, events, self._housekeeping)
+        identities, redemptions = self._identities, self._redemptions
+        self._sign_ins = SignIns(
+            config, db, accounts, identities, redemptions, self._new_sessions, events, refusals
         )
 
     def connect(self) -> None:
@@ -492,14 +469,12 @@ class NativeAuthClient(LocalOrgAuthClient):
                 signed_in_at=None if confirm_first else self._db.now,
             )
             self._events.record("sign_up", user_id=user.id, caller=caller)
-            session = None if confirm_first else self._admission.open_session(user, caller)
+            session = None if confirm_first else self._new_sessions.open(user, caller)
             if confirm_first:
                 self._mails.require().post(
                     CONFIRMATION, address, confirmation_url, subject=confirmation_subject
                 )
-        return AuthResult(
-            user=user.info(), tokens=None if session is None else self._tokens.issue(session)
-        )
+        return self._result(SignIn(user, session))
 
     def sign_in_with_password(
         self,
@@ -535,9 +510,9 @@ class NativeAuthClient(LocalOrgAuthClient):
         caller = self._caller(request, user_agent, ip_address)
         user = self._password_check.sign_in(email, password, caller)
         renewed = self._password_check.renewed_hash(user, password)
-        user, session = self._entered(user, renewed, names, caller)
+        sign_in = self._sign_ins.by_password(user, renewed, names, caller)
         self._throttle.proved(user.email, caller)
-        return AuthResult(user=user.info(), tokens=self._tokens.issue(session))
+        return self._result(sign_in)
 
     def change_password(
         self,
@@ -740,22 +715,11 @@ class NativeAuthClient(LocalOrgAuthClient):
         """
         caller = self._caller(request, user_agent, ip_address)
         link = self._links.read(MAGIC_LINK, token, "sign_in", caller)
-        claim = link.claim
-        with self._admission.transaction(caller):
-            user = self._redemptions.enter(claim) if self._may_enter(claim) else None
-            session = None if user is None else self._admission.open_session(user, caller)
-            if user is not None and session is not None:
-                self._events.record(
-                    "sign_in",
-                    user_id=user.id,
-                    session_id=session.id,
-                    caller=caller,
-                    details={"method": MAGIC_LINK, "new_user": claim.user_id is None},
-                )
-        user = self._links.spent(link, user)
+        sign_in = self._sign_ins.by_magic_link(link.claim, caller)
+        user = self._links.spent(link, sign_in and sign_in.user)
         self._throttle.proved(user.email, caller)
-        assert session is not None
-        return AuthResult(user=user.info(), tokens=self._tokens.issue(session))
+        assert sign_in is not None
+        return self._result(sign_in)
 
     def request_email_change(
         self,
@@ -945,23 +909,7 @@ class NativeAuthClient(LocalOrgAuthClient):
         caller = self._caller(request, user_agent, ip_address)
         callback = Callback(str(provider), code, redirect_uri, state, iss, binding)
         who = self._oauth.identity(callback, caller)
-        with self._admission.transaction(caller):
-            user, how = self._identities.enter(who, may_join=self._config.enable_signup)
-            about = {"provider": who.provider, "identity": how}
-            let_in = user.email_confirmed_at is not None or not self._config.enable_confirmation
-            session = None
-            if let_in:
-                user = self._identities.signed_in(user)
-                session = self._admission.open_session(user, caller)
-            self._events.record(
-                "sign_in" if let_in else "sign_up",
-                user_id=user.id,
-                session_id=session and session.id,
-                caller=caller,
-                details=about,
-            )
-        tokens = None if session is None else self._tokens.issue(session)
-        return AuthResult(user=user.info(), tokens=tokens)
+        return self._result(self._sign_ins.by_identity(who, caller))
 
     def list_identities(self, user_id: Id) -> list[IdentityInfo]:
         """Return what a user signs in with at providers, oldest first.
@@ -1323,6 +1271,11 @@ class NativeAuthClient(LocalOrgAuthClient):
             trusted_proxies=self._config.trusted_proxies,
         )
 
+    def _result(self, sign_in: SignIn) -> AuthResult:
+        user, session = sign_in
+        tokens = None if session is None else self._tokens.issue(session)
+        return AuthResult(user=user.info(), tokens=tokens)
+
     def _hold_user(self, user_id: str) -> None:
         if not self._accounts.hold(user_id):
             raise UserNotFoundError
@@ -1374,30 +1327,6 @@ class NativeAuthClient(LocalOrgAuthClient):
             self._events.record(action, user_id=user.id, caller=caller)
             self._mails.notify(PASSWORD_CHANGED, changed)
         return changed.info()
-
-    def _may_enter(self, claim: Claim) -> bool:
-        is_known = claim.user_id is not None
-        return self._config.enable_magic_link and (is_known or self._config.enable_signup)
-
-    def _entered(
-        self, user: UserRecord, renewed: str | None, names: Mapping[str, Any], caller: Caller
-    ) -> tuple[UserRecord, SessionRecord]:
-        """Note the sign-in and open a session, unless the account changed since it was read."""
-        most = self._config.throttle.failures_in_a_row or None
-        session = None
-        with self._admission.transaction(caller):
-            current = self._accounts.signed_in(
-                user, renewed_hash=renewed, most_failures=most, **names
-            )
-            if current is not None:
-                session = self._admission.open_session(current, caller)
-                self._events.record(
-                    "sign_in", user_id=user.id, session_id=session.id, caller=caller
-                )
-        if current is None or session is None:
-            self._refusals.record("sign_in", "changed_meanwhile", caller, user_id=user.id)
-            raise InvalidCredentialsError
-        return current, session
 
     def _can_still_enter(self, user_id: str) -> bool:
         user = self._accounts.by_id(user_id)

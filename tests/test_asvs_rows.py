@@ -66,7 +66,7 @@ class Account:
         """Enter as ``sign_in_with_oauth`` does once the provider has said who came."""
         with self.auth._db.transaction(own=True):
             user, _ = self.auth._identities.enter(self.who, may_join=False)
-            return self.auth._admission.open_session(user, derp_auth_lite._request.UNKNOWN)
+            return self.auth._new_sessions.open(user, derp_auth_lite._request.UNKNOWN)
 
 
 PATHS = {

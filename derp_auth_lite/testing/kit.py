@@ -106,7 +106,7 @@ def sign_in_as(auth: NativeAuthClient, user: UserInfo) -> TokenPair:
     """Begin a session for a user without asking for anything; return its tokens."""
     record = auth._user(user.id)
     with auth._db.transaction():
-        session = auth._admission.open_session(record, Caller(user_agent="derp_auth_lite.testing"))
+        session = auth._new_sessions.open(record, Caller(user_agent="derp_auth_lite.testing"))
     return auth._tokens.issue(session)
 
 

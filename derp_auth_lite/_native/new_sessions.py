@@ -1,72 +1,37 @@
-"""Letting in who has proved to be the user: a session, within what the settings allow."""
+"""New sessions, within the number that a user may have."""
 
 from __future__ import annotations
-
-import contextlib
-from collections.abc import Iterator
 
 from .._local.events import Events
 from .._local.housekeeping import Housekeeping
 from .._records import SessionRecord, UserRecord
 from .._request import Caller
 from ..config import NativeAuthConfig
-from ..exceptions import (
-    AuthError,
-    InvalidCredentialsError,
-    SessionLimitError,
-    SignupDisabledError,
-    UserDisabledError,
-)
-from ..orm import DatabaseEngine
+from ..exceptions import SessionLimitError
 from .accounts import Accounts
-from .refusals import Refusals
 from .sessions import Sessions
 
-__all__ = ["Admission"]
-
-_REASONS: dict[type[AuthError], str] = {
-    SessionLimitError: "session_limit",
-    SignupDisabledError: "sign_up_disabled",
-    UserDisabledError: "disabled",
-    InvalidCredentialsError: "not_linked",
-}
-"""Why somebody who proved to be the user was not let in, as events call it."""
+__all__ = ["NewSessions"]
 
 
-class Admission:
-    """Opens sessions, and writes down who was not let in."""
+class NewSessions:
+    """Opens sessions."""
 
     def __init__(
         self,
         config: NativeAuthConfig,
-        engine: DatabaseEngine,
         accounts: Accounts,
         sessions: Sessions,
         events: Events,
-        refusals: Refusals,
         housekeeping: Housekeeping,
     ) -> None:
         self._config = config
-        self._engine = engine
         self._accounts = accounts
         self._sessions = sessions
         self._events = events
-        self._refusals = refusals
         self._housekeeping = housekeeping
 
-    @contextlib.contextmanager
-    def transaction(self, caller: Caller) -> Iterator[None]:
-        """Do the block as one; where it refuses somebody, nothing stays of it but a record."""
-        try:
-            with self._engine.transaction(own=True):
-                yield
-        except tuple(_REASONS) as error:
-            reason = next(_REASONS[kind] for kind in _REASONS if isinstance(error, kind))
-            user_id = getattr(error, "user_id", None)
-            self._refusals.record("sign_in", reason, caller, user_id=user_id)
-            raise
-
-    def open_session(self, user: UserRecord, caller: Caller) -> SessionRecord:
+    def open(self, user: UserRecord, caller: Caller) -> SessionRecord:
         """Begin a session of an active user; belongs inside a transaction.
 
         Raises:
