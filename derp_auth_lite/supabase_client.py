@@ -232,16 +232,10 @@ class SupabaseAuthClient(LocalOrgAuthClient):
     # Users
 
     def get_user(self, user_id: Id) -> UserInfo:
-        """Return a user.
-
-        Raises:
-            UserNotFoundError: There is no such user.
-        """
         path = f"/admin/users/{self._known_id(user_id)}"
         return self._user(self._api.admin("GET", path, errors=errors.USER).json_object())
 
     def list_users(self, *, limit: int | None = None, offset: int | None = None) -> list[UserInfo]:
-        """Return users, newest first."""
         page = bounds(limit, offset)
         size = min(max(page["limit"], 1), _PAGE)
         first, skipped = divmod(page["offset"], size)
@@ -249,7 +243,6 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         return [self._user(user) for user in users] if page["limit"] else []
 
     def count_users(self) -> int:
-        """Return how many users there are."""
         result = self._api.admin("GET", "/admin/users", errors={}, page="1", per_page="1")
         total = result.headers.get("X-Total-Count", "")
         if not (total.isascii() and total.isdecimal()):
@@ -318,11 +311,6 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         return user
 
     def delete_user(self, user_id: Id) -> bool:
-        """Remove a user with sessions and memberships; ``False`` if there is none.
-
-        Raises:
-            LastOwnerError: Organizations would be left without an owner; it names them.
-        """
         key = as_id(user_id)
         if key is None:
             return False

@@ -240,11 +240,6 @@ class WorkOSAuthClient(BaseAuthClient):
     # Users
 
     def get_user(self, user_id: Id) -> UserInfo:
-        """Return a user.
-
-        Raises:
-            UserNotFoundError: There is no such user.
-        """
         return user_info(self._accounts.get(user_id))
 
     def find_user(self, email: str) -> UserInfo | None:
@@ -347,11 +342,6 @@ class WorkOSAuthClient(BaseAuthClient):
         return user
 
     def delete_user(self, user_id: Id) -> bool:
-        """Remove a user with sessions and memberships; ``False`` if there is none.
-
-        Raises:
-            LastOwnerError: Organizations would be left without an owner; it names them.
-        """
         try:
             key = as_key(user_id, UserNotFoundError)
             members = self._members.of_user(key)
@@ -918,12 +908,6 @@ class WorkOSAuthClient(BaseAuthClient):
         return self._founding.found(fields, creator)
 
     def get_org(self, *, org_id: Id | None = None, slug: str | None = None) -> OrgInfo:
-        """Return the organization with this id or this slug.
-
-        Raises:
-            OrgNotFoundError: There is none.
-            ValueError: Both or neither of the two are given.
-        """
         return self._orgs.info(which(org_id, slug))
 
     def update_org(
@@ -956,13 +940,6 @@ class WorkOSAuthClient(BaseAuthClient):
         return self._orgs.update(chosen, changes)
 
     def delete_org(self, *, org_id: Id | None = None, slug: str | None = None) -> bool:
-        """Delete an organization with its memberships; ``False`` if there is none.
-
-        An owner's call. Sessions that had it active go on without an organization.
-
-        Raises:
-            ValueError: Both or neither of ``org_id`` and ``slug`` are given.
-        """
         try:
             key = self._orgs.key(which(org_id, slug))
         except OrgNotFoundError:
@@ -1089,13 +1066,6 @@ class WorkOSAuthClient(BaseAuthClient):
     def get_org_member(
         self, *, org_id: Id | None = None, slug: str | None = None, user_id: Id
     ) -> OrgMemberInfo:
-        """Return one membership.
-
-        Raises:
-            OrgNotFoundError: There is no such organization.
-            OrgMemberNotFoundError: The user is not a member.
-            ValueError: Both or neither of ``org_id`` and ``slug`` are given.
-        """
         return self._member(self._orgs.key(which(org_id, slug)), user_id).info
 
     def list_org_members(
@@ -1106,13 +1076,6 @@ class WorkOSAuthClient(BaseAuthClient):
         limit: int | None = None,
         offset: int | None = None,
     ) -> list[OrgMemberInfo]:
-        """Return the members of an organization, the oldest first.
-
-        Raises:
-            OrgNotFoundError: There is no such organization.
-            ValueError: Both or neither of ``org_id`` and ``slug`` are given, or ``limit`` or
-                ``offset`` is negative.
-        """
         chosen, page = which(org_id, slug), bounds(limit, offset)
         key = self._orgs.key(chosen)
         return self._members.some(key, page) or self._none_of(key)
