@@ -1,10 +1,9 @@
-"""How a transaction begins: on SQLite with patience, on PostgreSQL on a connection that lives."""
+"""How a transaction begins: on SQLite with patience, on PostgreSQL with its first statement."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ._failures import failures
 from ._sqlite import patiently
 from ._statements import SQLITE
 
@@ -14,12 +13,8 @@ SPARES = 3
 """Connections that may have died before anything was done: a server cuts several of a pool."""
 
 
-def begin(database: Any, dialect: str, *, owned: bool) -> Any:
-    """Enter Peewee's transaction, or a savepoint inside the application's; return what to leave.
-
-    Args:
-        owned: The connection is ours, so that another may take its place.
-    """
+def begin(database: Any, dialect: str) -> Any:
+    """Enter Peewee's transaction, or a savepoint inside the application's; return what to leave."""
 
     def enter() -> Any:
         atomic = (
@@ -30,20 +25,7 @@ def begin(database: Any, dialect: str, *, owned: bool) -> Any:
         atomic.__enter__()
         return atomic
 
-    if dialect == SQLITE:
-        return patiently(enter)
-    from ._postgres import is_lost  # the driver is an extra
-
-    for _ in range(SPARES if owned else 0):
-        try:
-            return enter()
-        except failures():
-            if not is_lost(database):
-                raise
-        # The server hung up between check-out and BEGIN: nothing was done, so begin elsewhere.
-        database.close()
-        database.connect()
-    return enter()
+    return patiently(enter) if dialect == SQLITE else enter()
 
 
 def undo_begin(database: Any, dialect: str) -> None:

@@ -8,21 +8,23 @@ setting of a session. So each connection is asked who answers at its other end.
 from __future__ import annotations
 
 import json
-import logging
 import select
 import threading
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote
 
 import peewee
 from playhouse.pool import PooledPostgresqlDatabase
 
+from ._begin import SPARES
+from ._failures import failures
 from .exceptions import ConfigError
 
-__all__ = ["Postgres", "is_lost", "lift_limits"]
+if TYPE_CHECKING:
+    from ._pipeline import Pipeline  # the driver is an extra
 
-_peewee_log = logging.getLogger("peewee")
+__all__ = ["Postgres", "is_lost", "lift_limits"]
 
 _LIMITS = ("statement_timeout", "idle_in_transaction_session_timeout")
 # A machine that went without a word is given up after half a minute or so, not after hours.
@@ -78,18 +80,19 @@ class _Adapter(peewee.Psycopg3Adapter):  # type: ignore[misc]  # Peewee is not t
     """Opens connections by what stands at their other end."""
 
     def connect(self, db: Postgres, **params: Any) -> Any:
+        from ._pipeline import Pipeline
+
         connection = super().connect(db, **params)
         try:
             connection.autocommit = True
+            connection.prepare_threshold = None
             db.behind_pooler = _is_pooler(connection)
-            if db.behind_pooler:
-                connection.prepare_threshold = None
-            else:
+            if not db.behind_pooler:
                 # Times that come in UTC need not be moved there.
                 settings = ["TimeZone = 'UTC'", *db.limits]
-                connection.execute("; ".join(f"SET {each}" for each in settings), prepare=False)
+                connection.execute("; ".join(f"SET {each}" for each in settings))
             _read_cheaply(connection)
-            connection.cursor_of_all = connection.cursor()
+            connection.own_pipeline = Pipeline(connection, prepares=not db.behind_pooler)
         except BaseException:
             connection.close()
             raise
@@ -111,7 +114,7 @@ def _json_of(text: str | bytes) -> Any:
 
 def _is_pooler(connection: Any) -> bool:
     """Tell whether a pooler answers: it says a process number at the start that is no server's."""
-    (answering,) = connection.execute("SELECT pg_backend_pid()", prepare=False).fetchone()
+    (answering,) = connection.execute("SELECT pg_backend_pid()").fetchone()
     return bool(answering != connection.info.backend_pid)
 
 
@@ -130,7 +133,8 @@ class Postgres(PooledPostgresqlDatabase):  # type: ignore[misc]  # Peewee is not
         pool_size: Connections that one process opens at the most, where the URL does not say.
 
     Raises:
-        ConfigError: psycopg 3 is not installed, or an option cannot be used.
+        ConfigError: psycopg 3 is not installed or stands on an old libpq, or an option cannot be
+            used.
     """
 
     psycopg3_adapter = _Adapter
@@ -140,6 +144,8 @@ class Postgres(PooledPostgresqlDatabase):  # type: ignore[misc]  # Peewee is not
             raise ConfigError(
                 'PostgreSQL needs the driver psycopg 3: pip install "derp_auth_lite[postgres]"'
             )
+        if not peewee.psycopg.Pipeline.is_supported():
+            raise ConfigError("psycopg needs libpq 14 or newer, as psycopg[binary] brings it")
         location, options = _Options.taken_from(url, pool_size=pool_size)
         _require_readable(location)
         milliseconds = int(options.statement_timeout * 1000)
@@ -161,6 +167,7 @@ class Postgres(PooledPostgresqlDatabase):  # type: ignore[misc]  # Peewee is not
         notice of its end. Asking the socket costs microseconds where Peewee's ``SELECT 1`` costs a
         round trip.
         """
+        conn.own_pipeline.kept.clear()  # of a call that was cut off
         usable = (
             not conn.closed
             and self._adapter.txn_status(conn) == self._adapter.txn_idle
@@ -171,15 +178,43 @@ class Postgres(PooledPostgresqlDatabase):  # type: ignore[misc]  # Peewee is not
         return not usable
 
     def begin(self, isolation_level: Any = None) -> None:
-        """Begin a transaction, with limits of its own where the session has none.
+        """Begin a transaction with the next message, with limits of its own behind a pooler.
 
         One with an isolation level is the library's export, which has no limits.
         """
-        if isolation_level or not self.behind_pooler or not self.limits:
+        if isolation_level:
             super().begin(isolation_level)
             return
-        begin = "; ".join(["BEGIN", *(f"SET LOCAL {limit}" for limit in self.limits)])
-        self.connection().execute(begin, prepare=False)
+        self._pipeline.keep("BEGIN")
+        if self.behind_pooler:
+            for limit in self.limits:
+                self._pipeline.keep(f"SET LOCAL {limit}")
+
+    def commit(self) -> None:
+        """Commit, and with it do what was kept."""
+        if self._pipeline.begins:
+            self._send()  # what is lost before the commit is sent may be sent again
+        self._pipeline.run("COMMIT")
+
+    def rollback(self) -> None:
+        """Roll back, and drop what was kept."""
+        if is_lost(self):
+            return
+        begun = not self._pipeline.begins
+        self._pipeline.kept.clear()
+        if begun:
+            self._pipeline.run("ROLLBACK")
+
+    def cursor(self, named_cursor: Any = None) -> Any:
+        """Return a cursor for what Peewee does by itself, such as a savepoint."""
+        if self._pipeline.kept:
+            self._send()
+        return super().cursor(named_cursor)
+
+    def keep(self, sql: str, parameters: list[Any]) -> None:
+        """Run a statement that nobody waits for: with the next one, or with the commit."""
+        self._log_query(sql, parameters)
+        self._pipeline.keep(sql, parameters)
 
     def rows(
         self,
@@ -191,16 +226,33 @@ class Postgres(PooledPostgresqlDatabase):  # type: ignore[misc]  # Peewee is not
         """Run a statement and return all its rows; raises the driver's errors.
 
         A server is asked each time, whatever *remember* says.
-
-        One thread has a connection at a time, so its one cursor does for all: making another costs
-        a third of a read by key. So does ``description``, which says whether there are rows.
         """
-        if _peewee_log.isEnabledFor(logging.DEBUG):
-            self._log_query(sql, parameters)
-        cursor = self.connection().cursor_of_all
-        cursor.execute(sql, parameters)
-        rows: list[tuple[Any, ...]] = cursor.fetchall() if cursor.pgresult.nfields else []
-        return rows
+        self.keep(sql, parameters)
+        return self._send()
+
+    @property
+    def _pipeline(self) -> Pipeline:
+        pipeline: Pipeline = self.connection().own_pipeline
+        return pipeline
+
+    def _send(self) -> list[tuple[Any, ...]]:
+        """Send what was kept and return the rows of the last.
+
+        The server may have hung up between check-out and the first message of a transaction: then
+        nothing was done, and the message is sent over another connection.
+        """
+        for _ in range(SPARES if self._pipeline.begins else 0):
+            kept = self._pipeline.kept
+            try:
+                return self._pipeline.flush()
+            except failures():
+                if not is_lost(self):
+                    raise
+            with self._pool_lock:  # nobody else takes the place that comes free
+                self._close(self._state.conn, close_conn=True)
+                self._state.conn = self._connect()
+            self._pipeline.kept = kept
+        return self._pipeline.flush()
 
     def _log_query(self, sql: str, _params: Any) -> None:
         """Keep what people typed, and their hashes, out of the log."""

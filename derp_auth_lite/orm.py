@@ -122,6 +122,22 @@ class DatabaseEngine:
         """Run *statement*, which returns its rows, and tell how many it touched."""
         return len(self._fetch(statement, values))
 
+    def send(self, statement: Statement, /, **values: Any) -> None:
+        """Run *statement*, whose rows nobody waits for.
+
+        In a transaction on PostgreSQL it is sent with the next statement that is waited for, or
+        with the commit, which then raises its errors; else it runs at once.
+
+        Raises:
+            Conflict: A unique or a foreign key did not hold, where it ran at once.
+            AuthBackendError: The database failed.
+        """
+        if self.owned and self.dialect == POSTGRESQL and getattr(self._local, "inside", False):
+            with self._translated():
+                self.database.keep(*statement.bind(self.database, self.dialect, values))
+        else:
+            self._fetch(statement, values)
+
     def _fetch(self, statement: Statement, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         begun = self._begin_work()
         try:
@@ -322,7 +338,7 @@ class _Transaction(contextlib.AbstractContextManager[None]):
             self._connection = engine._connection()
             self._connection.__enter__()
             try:
-                self._atomic = begin(engine.database, engine.dialect, owned=engine.owned)
+                self._atomic = begin(engine.database, engine.dialect)
             except BaseException:
                 undo_begin(engine.database, engine.dialect)
                 self._connection.__exit__(None, None, None)

@@ -169,9 +169,9 @@ class Events:
             details=details or {},
             created_at=self._engine.now,
         )
-        self._engine.fetch(_INSERT, now=event.created_at, **event._asdict())
+        self._engine.send(_INSERT, now=event.created_at, **event._asdict())
         if not kept:
-            self._engine.execute(_DELETE, id=event.id)
+            self._engine.send(_DELETE, id=event.id)
             return
         for subscriber in tuple(self._subscribers):
             self._engine.after_commit(functools.partial(_tell, subscriber, event.info()))

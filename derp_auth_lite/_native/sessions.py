@@ -237,7 +237,7 @@ class Sessions:
             user_is_active=True,
             org_role=None,
         )
-        self._engine.fetch(_INSERT, now=now, **session._asdict())
+        self._engine.send(_INSERT, now=now, **session._asdict())
         return session
 
     def check(self, session_id: str) -> SessionRecord | None:
@@ -304,8 +304,8 @@ class Sessions:
             (_LOCK_OF_ORG, _FORGET_ORG) if user_id is None else (_LOCK_OF_USER, _FORGET_ORG_OF_USER)
         )
         with self._engine.transaction():
-            self._engine.execute(lock, org_id=org_id, user_id=user_id)
-            self._engine.execute(forget, org_id=org_id, user_id=user_id)
+            self._engine.send(lock, org_id=org_id, user_id=user_id)
+            self._engine.send(forget, org_id=org_id, user_id=user_id)
 
     def list(
         self,
@@ -340,7 +340,7 @@ class Sessions:
         """
         kept = as_id(keep)
         with self._engine.transaction():
-            self._engine.execute(_LOCK_OF_USER, user_id=user_id)
+            self._engine.send(_LOCK_OF_USER, user_id=user_id)
             if kept is None:
                 return self._engine.execute(_END_ALL, user_id=user_id)
             return self._engine.execute(_END_OTHERS, user_id=user_id, keep=kept)
