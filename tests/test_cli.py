@@ -582,6 +582,20 @@ class TestHelp:
             shown = CliRunner().invoke(root, [*name.split(), "--help"]).stdout
             assert not re.search(r"--[a-z-]*(password|secret|token) [A-Z]", shown)
 
+    @pytest.mark.parametrize(
+        ("command", "option"), [("users list", "--database"), ("doctor", "--config")]
+    )
+    def test_an_option_in_the_wrong_place_has_the_right_one_named(self, command, option):
+        outcome = CliRunner().invoke(
+            root, [*command.split(), option, "x"], prog_name="derp-auth-lite"
+        )
+        assert outcome.exit_code == 2
+        assert outcome.stderr.endswith(
+            f"{option} comes before the command: derp-auth-lite {option} … {command}\n"
+        )
+        other = CliRunner().invoke(root, [*command.split(), "--dance"])
+        assert "No such option" in other.stderr
+
     def test_an_unknown_command_is_a_usage_error(self, capsys):
         assert main(["dance"]) == 2
         assert "No such command" in capsys.readouterr().err

@@ -73,6 +73,18 @@ class Failure(click.ClickException):
 class Command(click.Command):
     """A command whose typed errors are one line and an exit code."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line; an option of the program as a whole has its place named."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            program, name = ctx.find_root(), error.option_name
+            if any(name in option.opts for option in program.command.params):
+                path = f"{program.info_name} {name} … "
+                path += ctx.command_path.removeprefix(f"{program.info_name} ")
+                raise click.UsageError(f"{name} comes before the command: {path}", ctx) from None
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, and see that all it printed was taken."""
         try:

@@ -92,8 +92,8 @@ def show(operator: Operator, who: str, as_json: bool) -> None:
 @stdin_option
 @click.option("--no-password", is_flag=True, help="It is entered by a link or a provider.")
 @click.option("--confirmed", "vouched", is_flag=True, help="Vouch for the address.")
-@click.option("--role", default="default", show_default=True)
-@click.option("--superuser", is_flag=True)
+@click.option("--role", default="default", show_default=True, help="What views are guarded with.")
+@click.option("--superuser", is_flag=True, help="A mark that the application reads.")
 @click.option("--first-name")
 @click.option("--last-name")
 @click.option("--username")
@@ -136,7 +136,9 @@ def create(
 @users.command()
 @who_argument
 @click.option("--email", help="A new address; it is unconfirmed, and a notice goes to the old one.")
-@click.option("--superuser/--no-superuser", "is_superuser", default=None)
+@click.option(
+    "--superuser/--no-superuser", "is_superuser", default=None, help="A mark for the application."
+)
 @click.option("--first-name")
 @click.option("--last-name")
 @click.option("--username")
