@@ -292,6 +292,17 @@ def test_the_demo_keeps_the_notes_of_people_and_teams_apart(tmp_path):
     client.disconnect()
 
 
+def test_mails_of_the_demo_say_where_it_is(tmp_path):
+    app = create_demo(tmp_path / "demo", port=5001)
+    client = app.extensions["derp_auth_lite"].client
+    user = client.create_user(email=EMAIL, password=PASSWORD)
+    client.set_password(user_id=user.id, password=f"{PASSWORD} anew")
+    client.deliver_mail()
+    (mail,) = client.email_client.sent
+    assert "http://localhost:5001" in mail.text
+    client.disconnect()
+
+
 def test_the_demos_accounts_are_on_the_command_line_of_flask(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     app = create_demo()

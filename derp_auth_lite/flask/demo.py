@@ -22,6 +22,7 @@ from . import FlaskAuth, current_session, current_user, login_required
 __all__ = ["create_app", "main"]
 
 _FOLDER = "derp-demo"
+_PORT = 5000
 _LONGEST_NOTE = 2000
 _TABLE = """
     CREATE TABLE IF NOT EXISTS notes (
@@ -31,10 +32,11 @@ _TABLE = """
 """
 
 
-def create_app(folder: str | Path = _FOLDER, **options: Any) -> Flask:
+def create_app(folder: str | Path = _FOLDER, *, port: int = _PORT, **options: Any) -> Flask:
     """Return the application; its files are made in *folder*.
 
     Args:
+        port: Where it will be served; its mails say so.
         **options: Further settings of ``open_auth``.
     """
     place = Path(folder)
@@ -43,7 +45,9 @@ def create_app(folder: str | Path = _FOLDER, **options: Any) -> Flask:
     app.config["AUTH_DATABASE"] = str(place / "accounts.db")
     app.config["AUTH_SITE_NAME"] = "Notes"
     app.config["AUTH_API"] = True
-    app.config["AUTH_EMAIL"] = EmailClient.to_folder(place / "mail", site_name="Notes")
+    app.config["AUTH_EMAIL"] = EmailClient.to_folder(
+        place / "mail", site_name="Notes", site_url=f"http://localhost:{port}"
+    )
     app.config["AUTH_OPTIONS"] = {
         "enable_confirmation": True,
         "enable_magic_link": True,
@@ -113,9 +117,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Serve the application on this machine."""
     parser = argparse.ArgumentParser(prog="python -m derp_auth_lite.flask.demo")
     parser.add_argument("--folder", default=_FOLDER, help="where its files are (%(default)s)")
-    parser.add_argument("--port", type=int, default=5000)
+    parser.add_argument("--port", type=int, default=_PORT, help="(%(default)s)")
     options = parser.parse_args(arguments)
-    create_app(options.folder).run(port=options.port, debug=True, use_reloader=False)
+    app = create_app(options.folder, port=options.port)
+    app.run(port=options.port, debug=True, use_reloader=False)
 
 
 if __name__ == "__main__":
