@@ -13,7 +13,7 @@ from derp_auth_lite.config import Config, PasswordConfig
 from derp_auth_lite.email import EmailClient
 from derp_auth_lite.exceptions import PasswordValidationError
 
-from .servers.loopback import Answer, LoopbackServer, free_port
+from .servers.loopback import LoopbackServer, Reply, free_port
 from .support import PASSWORD, native_client
 from .test_password import range_server
 
@@ -95,9 +95,9 @@ def test_a_service_that_gives_no_answer_lets_the_password_pass_in_time_and_is_an
 ):
     caplog.set_level(logging.DEBUG)
     over = threading.Event()
-    with LoopbackServer(lambda _: Answer(503, b"")) as server:
+    with LoopbackServer(lambda _: Reply(503, b"")) as server:
         if fault == "silent":
-            server.answer = lambda _: over.wait(20) and Answer(200, b"")
+            server.answer = lambda _: over.wait(20) and Reply(200, b"")
         url = f"http://127.0.0.1:{free_port()}/" if fault == "down" else server.url
         auth = make_auth(password=asking(url))
         began = time.perf_counter()

@@ -31,18 +31,18 @@ from derp_auth_lite.exceptions import (
 )
 
 from .servers.faults import FAULTS
-from .servers.loopback import Answer, Call, LoopbackServer, free_port, json_answer
+from .servers.loopback import Call, LoopbackServer, Reply, free_port, json_reply
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 def echo(call):
-    return json_answer(
+    return json_reply(
         {
             "method": call.method,
             "target": call.target,
             "headers": dict(call.headers),
-            "body": call.body.decode(),
+            "body": call.content.decode(),
         }
     )
 
@@ -96,12 +96,12 @@ class TestRequest:
 
     def test_an_empty_answer_is_none(self):
         """A 204 has no data, and that is no failure."""
-        with LoopbackServer(lambda _: Answer(204)) as server:
+        with LoopbackServer(lambda _: Reply(204)) as server:
             assert HTTPClient(server.url).request("DELETE", "/x").data is None
 
     def test_header_names_of_an_answer_compare_without_case(self):
         """An answer's headers are found however they are spelled."""
-        with LoopbackServer(lambda _: json_answer([], X_Total_Count="7")) as server:
+        with LoopbackServer(lambda _: json_reply([], headers={"X-Total-Count": "7"})) as server:
             headers = HTTPClient(server.url).request("GET", "/").headers
 
         assert headers["x-total-count"] == headers["X-Total-Count"] == "7"
@@ -121,7 +121,7 @@ class TestRequest:
 
     def test_cookies_are_not_kept(self):
         """A cookie that a service sets is not sent back to it."""
-        answer = json_answer({}, Set_Cookie="a=b; Path=/")
+        answer = json_reply({}, headers={"Set-Cookie": "a=b; Path=/"})
         with LoopbackServer(lambda _: answer) as server:
             client = HTTPClient(server.url)
             client.request("GET", "/")
@@ -215,7 +215,7 @@ class TestFailures:
     def test_an_answer_is_read_up_to_its_limit(self, length):
         """JSON of the longest length is read, one byte more is refused."""
         body = b'"' + b"x" * (length - 2) + b'"'
-        with LoopbackServer(lambda _: Answer(200, body)) as server:
+        with LoopbackServer(lambda _: Reply(200, body)) as server:
             client = quick(server.url, max_bytes=100)
             if length <= 100:
                 assert len(client.request("GET", "/").data) == length - 2
@@ -234,7 +234,7 @@ class TestFailures:
                 yield b" " * 65_536
 
         with (
-            LoopbackServer(lambda _: Answer(raw=endless())) as server,
+            LoopbackServer(lambda _: Reply(raw=endless())) as server,
             pytest.raises(AuthBackendError, match="more than 1048576 bytes"),
         ):
             quick(server.url, total_timeout=5).request("GET", "/")
@@ -243,7 +243,7 @@ class TestFailures:
 
     def test_a_compressed_answer_is_refused(self):
         """What was not asked for is not unpacked: a small answer could become a huge one."""
-        answer = Answer(200, b"{}", {"Content-Encoding": "br"})
+        answer = Reply(200, b"{}", {"Content-Encoding": "br"})
         with (
             LoopbackServer(lambda _: answer) as server,
             pytest.raises(AuthBackendError, match="compressed"),
@@ -292,7 +292,7 @@ class TestFailures:
     @given(st.binary(max_size=300))
     def test_no_bytes_on_the_wire_raise_anything_else(self, junk):
         """After 'HTTP/1.1 200' a server may send any bytes: an answer, or AuthBackendError."""
-        answer = Answer(raw=iter([b"HTTP/1.1 200 OK\r\n" + junk]))
+        answer = Reply(raw=iter([b"HTTP/1.1 200 OK\r\n" + junk]))
         with LoopbackServer(lambda _: answer) as server:
             try:
                 quick(server.url).request("GET", "/")
@@ -316,7 +316,7 @@ class TestTranslation:
             seen.append((status, body["code"], headers["X-SB-Error-Code"]))
             return UserNotFoundError()
 
-        answer = json_answer({"code": "user_not_found"}, 404, x_sb_error_code="user_not_found")
+        answer = json_reply({"code": "user_not_found"}, 404, {"x-sb-error-code": "user_not_found"})
         with LoopbackServer(lambda _: answer) as server, pytest.raises(UserNotFoundError):
             quick(server.url).request("GET", "/", errors=errors)
 
@@ -327,7 +327,7 @@ class TestTranslation:
         """A table can always look into the body."""
         seen = []
         with (
-            LoopbackServer(lambda _: Answer(400, body)) as server,
+            LoopbackServer(lambda _: Reply(400, body)) as server,
             pytest.raises(AuthBackendError, match="status 400"),
         ):
             quick(server.url).request("GET", "/", errors=lambda s, b, h: seen.append(b))
@@ -337,7 +337,7 @@ class TestTranslation:
     def test_a_redirect_is_translated_like_a_refusal(self):
         """A redirect is not followed: it is an answer outside 2xx."""
         with (
-            LoopbackServer(lambda _: Answer(303, b"", {"Location": "/x"})) as server,
+            LoopbackServer(lambda _: Reply(303, b"", {"Location": "/x"})) as server,
             pytest.raises(AuthBackendError, match="status 303"),
         ):
             quick(server.url).request("GET", "/")
@@ -349,21 +349,21 @@ def flaky(*answers):
     """Give the answers one after another, and the last one for ever."""
     left = list(answers)
 
-    def answer(call: Call) -> Answer:
+    def answer(call: Call) -> Reply:
         return left.pop(0) if len(left) > 1 else left[0]
 
     return answer
 
 
 def hang_up():
-    return Answer(raw=iter([b""]))
+    return Reply(raw=iter([b""]))
 
 
 class TestRetries:
     @pytest.mark.parametrize("status", [429, 502, 503, 504])
     def test_an_idempotent_call_is_repeated(self, status):
         """A passing failure of a GET is not seen by the caller."""
-        with LoopbackServer(flaky(Answer(status), json_answer({"a": 1}))) as server:
+        with LoopbackServer(flaky(Reply(status), json_reply({"a": 1}))) as server:
             client = quick(server.url, retries=2, total_timeout=5)
 
             assert client.request("GET", "/").data == {"a": 1}
@@ -371,11 +371,11 @@ class TestRetries:
 
     def test_a_lost_connection_is_repeated(self):
         """A GET whose connection breaks is sent once more."""
-        with LoopbackServer(flaky(hang_up(), json_answer(1))) as server:
+        with LoopbackServer(flaky(hang_up(), json_reply(1))) as server:
             assert quick(server.url, retries=1, total_timeout=5).request("GET", "/").data == 1
 
     @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-    @pytest.mark.parametrize("answer", [hang_up, lambda: Answer(503)])
+    @pytest.mark.parametrize("answer", [hang_up, lambda: Reply(503)])
     def test_what_changes_something_is_not_repeated(self, method, answer):
         """A call that may have had an effect is sent once."""
         with LoopbackServer(lambda _: answer()) as server, pytest.raises(AuthBackendError):
@@ -385,26 +385,26 @@ class TestRetries:
 
     def test_a_caller_may_say_that_a_call_is_idempotent(self):
         """A POST that is declared idempotent is repeated, a GET that is not one is not."""
-        with LoopbackServer(flaky(Answer(503), json_answer(1))) as server:
+        with LoopbackServer(flaky(Reply(503), json_reply(1))) as server:
             client = quick(server.url, retries=1, total_timeout=5)
             assert client.request("POST", "/", json={"a": 1}, idempotent=True).data == 1
-            assert [call.body for call in server.calls] == [b'{"a":1}'] * 2
+            assert [call.content for call in server.calls] == [b'{"a":1}'] * 2
 
-        with LoopbackServer(lambda _: Answer(503)) as server, pytest.raises(AuthBackendError):
+        with LoopbackServer(lambda _: Reply(503)) as server, pytest.raises(AuthBackendError):
             quick(server.url, retries=2).request("GET", "/", idempotent=False)
         assert len(server.calls) == 1
 
     @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 500, 501])
     def test_a_final_answer_is_not_repeated(self, status):
         """Only failures that pass are worth a second call."""
-        with LoopbackServer(lambda _: Answer(status)) as server, pytest.raises(AuthBackendError):
+        with LoopbackServer(lambda _: Reply(status)) as server, pytest.raises(AuthBackendError):
             quick(server.url, retries=2).request("GET", "/")
 
         assert len(server.calls) == 1
 
     def test_retries_come_to_an_end(self):
         """A service that stays down is asked retries + 1 times, and its status is translated."""
-        with LoopbackServer(lambda _: Answer(503)) as server, pytest.raises(AuthBackendError):
+        with LoopbackServer(lambda _: Reply(503)) as server, pytest.raises(AuthBackendError):
             quick(server.url, retries=2, total_timeout=5).request("GET", "/")
 
         assert len(server.calls) == 3
@@ -422,7 +422,7 @@ class TestRetries:
 
     def test_retry_after_is_waited_for(self):
         """A service that asks for a pause gets it."""
-        answers = flaky(Answer(429, b"", {"Retry-After": "1"}), json_answer(1))
+        answers = flaky(Reply(429, b"", {"Retry-After": "1"}), json_reply(1))
         with LoopbackServer(answers) as server:
             started = time.monotonic()
             quick(server.url, retries=1, total_timeout=5).request("GET", "/")
@@ -432,7 +432,7 @@ class TestRetries:
     @pytest.mark.parametrize("asked", ["11", "3600", "99999999999999999999"])
     def test_a_long_retry_after_is_not_waited_for_and_not_cut_short(self, asked):
         """A service that asks for more than ten seconds is not asked again."""
-        answer = Answer(503, b"", {"Retry-After": asked})
+        answer = Reply(503, b"", {"Retry-After": asked})
         started = time.monotonic()
         with LoopbackServer(lambda _: answer) as server, pytest.raises(AuthBackendError):
             quick(server.url, retries=2, total_timeout=60).request("GET", "/")
@@ -492,7 +492,7 @@ class TestFork:
 class TestLogs:
     def test_a_call_is_logged_without_its_secrets(self, caplog):
         """The log names method, path, status and request id, and nothing that was secret."""
-        answer = json_answer({"token": "s3cret-body"}, 401, X_Request_ID="req_1")
+        answer = json_reply({"token": "s3cret-body"}, 401, {"X-Request-ID": "req_1"})
         with LoopbackServer(lambda _: answer) as server:
             client = quick(server.url, headers={"apikey": "s3cret-key"})
             with caplog.at_level(logging.DEBUG, "derp_auth_lite"), pytest.raises(AuthBackendError):
@@ -516,7 +516,7 @@ class TestLogs:
             + b"\r\nContent-Length: 0\r\n\r\n"
         )
         with (
-            LoopbackServer(lambda _: Answer(raw=iter([raw]))) as server,
+            LoopbackServer(lambda _: Reply(raw=iter([raw]))) as server,
             caplog.at_level(logging.DEBUG, "derp_auth_lite"),
             pytest.raises(AuthBackendError),
         ):

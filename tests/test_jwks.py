@@ -17,7 +17,7 @@ from derp_auth_lite._jwks import JWKS, verify_jwt
 from derp_auth_lite._jwks.base64url import decode
 from derp_auth_lite.exceptions import AuthBackendError, InvalidTokenError
 
-from .servers.loopback import Answer, LoopbackServer, json_answer
+from .servers.loopback import LoopbackServer, Reply, json_reply
 from .servers.signing import b64, ec_key, jwk, public_pem, rsa_key, sign
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -33,7 +33,7 @@ class Service:
         self.now = NOW
 
     def __call__(self, call):
-        return Answer(500) if self.down else json_answer({"keys": self.keys})
+        return Reply(500) if self.down else json_reply({"keys": self.keys})
 
     def clock(self):
         return self.now
@@ -173,7 +173,7 @@ class TestKeys:
     @pytest.mark.parametrize("body", [{}, {"keys": None}, {"keys": "x"}, {"keys": []}])
     def test_a_set_without_keys_has_none(self, service, body):
         """An empty set, as a project that signs with HS256 has it, is no failure."""
-        with LoopbackServer(lambda _: json_answer(body)) as server:
+        with LoopbackServer(lambda _: json_reply(body)) as server:
             jwks = JWKS("/keys", HTTPClient(server.url), clock=service.clock)
             assert jwks.key("k1", "RS256") is None
 
@@ -469,7 +469,7 @@ class TestForgery:
     @pytest.mark.parametrize("name", ["jwk", "jku", "x5u", "x5c"])
     def test_keys_in_the_header_are_ignored_and_nothing_is_fetched(self, name):
         """A token cannot bring its own key (ASVS 9.1.3)."""
-        with LoopbackServer(lambda _: json_answer({"keys": [jwk(rsa_key("mallory"))]})) as server:
+        with LoopbackServer(lambda _: json_reply({"keys": [jwk(rsa_key("mallory"))]})) as server:
             value = jwk(rsa_key("mallory")) if name == "jwk" else server.url
             token = sign(CLAIMS, rsa_key("mallory"), header={name: value})
 

@@ -22,7 +22,7 @@ from derp_auth_lite.config import JWTConfig
 from derp_auth_lite.exceptions import ConfigError
 from derp_auth_lite.jwt import AccessClaims, AccessTokens, TokenPair
 
-from .servers.loopback import Answer, LoopbackServer
+from .servers.loopback import LoopbackServer, Reply
 from .support import MovableClock
 
 SECRET = "the current secret, random and 32 bytes or longer"
@@ -430,7 +430,7 @@ class TestHeader:
 
     def test_keys_that_a_token_brings_or_points_to_are_not_used_or_fetched(self, access):
         """The attacker's key signs, and the header offers it in every way there is."""
-        with LoopbackServer(lambda _: Answer(200, b"{}")) as server:
+        with LoopbackServer(lambda _: Reply(200, b"{}")) as server:
             key = "the key of an attacker, long enough to sign with"
             offered = {"kty": "oct", "kid": HEADER["kid"], "k": encode(key)}
             for tricks in (

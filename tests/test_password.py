@@ -35,7 +35,7 @@ from derp_auth_lite.password import (
 )
 
 from .servers.faults import FAULTS
-from .servers.loopback import Answer, LoopbackServer, free_port
+from .servers.loopback import LoopbackServer, Reply, free_port
 
 GOOD = "correct horse battery staple"
 TYPABLE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=300)
@@ -515,7 +515,7 @@ def range_server(*passwords: str, count: int = 3):
         prefix = call.path.rpartition("/")[2]
         lines = [f"{d[5:]}:{count}" for d in digests if d.startswith(prefix)]
         lines += [f"{hashlib.sha1(b'%d' % n).hexdigest().upper()[5:]}:0" for n in range(800)]
-        return Answer(200, "\r\n".join(lines).encode(), {"Content-Type": "text/plain"})
+        return Reply(200, "\r\n".join(lines).encode(), {"Content-Type": "text/plain"})
 
     return LoopbackServer(answer)
 
@@ -534,7 +534,7 @@ class TestHaveIBeenPwned:
         digest = hashlib.sha1(GOOD.encode()).hexdigest().upper()
         assert (call.method, call.target) == ("GET", f"/range/{digest[:5]}")
         assert call.headers["add-padding"] == "true"
-        sent = f"{call.target} {call.headers} {call.body!r}".upper()
+        sent = f"{call.target} {call.headers} {call.content!r}".upper()
         assert digest[5:10] not in sent
         assert GOOD.upper() not in sent
 
@@ -545,11 +545,11 @@ class TestHaveIBeenPwned:
     @pytest.mark.parametrize("turn", [str.lower, str.upper])
     def test_the_case_of_an_answer_does_not_matter(self, turn):
         digest = hashlib.sha1(GOOD.encode()).hexdigest()
-        with LoopbackServer(lambda _: Answer(200, turn(f"{digest[5:]}:7").encode())) as server:
+        with LoopbackServer(lambda _: Reply(200, turn(f"{digest[5:]}:7").encode())) as server:
             assert HaveIBeenPwned(server.url)(GOOD)
 
     def test_an_empty_answer_is_no_find(self):
-        with LoopbackServer(lambda _: Answer(200, b"")) as server:
+        with LoopbackServer(lambda _: Reply(200, b"")) as server:
             assert not HaveIBeenPwned(server.url)(GOOD)
 
     def test_the_normalised_password_is_asked_for(self):

@@ -12,7 +12,7 @@ from derp_auth_lite.providers import GitHubProvider
 from derp_auth_lite.providers.pkce import challenge_s256, new_verifier
 
 from .servers.github_stub import GitHubStub
-from .servers.loopback import Answer, json_answer
+from .servers.loopback import Reply, json_reply
 
 CONFIG = GitHubOAuthConfig(
     client_id="Iv1.app", client_secret="s3cret", redirect_uri="https://app.example.com/callback"
@@ -152,7 +152,7 @@ class TestAddresses:
     @pytest.mark.parametrize("status", [403, 404])
     def test_without_the_scope_there_is_no_address(self, provider, github, status):
         """An account that shows no addresses has none; it still signs in."""
-        answering(github, "/user/emails", json_answer({"message": "Not Found"}, status))
+        answering(github, "/user/emails", json_reply({"message": "Not Found"}, status))
         info = who(provider, github)
 
         assert (info.id, info.email) == ("583231", None)
@@ -160,7 +160,7 @@ class TestAddresses:
     @pytest.mark.parametrize("headers", [{"X-RateLimit-Remaining": "0"}, {"Retry-After": "60"}])
     def test_a_limit_is_not_a_missing_scope(self, provider, github, headers):
         """GitHub's 403 for too many calls is a fault: the address is not lost for good."""
-        answering(github, "/user/emails", Answer(403, b"{}", headers))
+        answering(github, "/user/emails", Reply(403, b"{}", headers))
 
         with pytest.raises(AuthBackendError):
             who(provider, github)
@@ -249,7 +249,7 @@ class TestRefusals:
     )
     def test_a_no_is_told_from_a_fault(self, provider, github, body, status, error):
         """Only a refused code is the visitor's failure; codes are sent once."""
-        answering(github, "/login/oauth/access_token", json_answer(body, status))
+        answering(github, "/login/oauth/access_token", json_reply(body, status))
 
         with pytest.raises(error) as caught:
             provider.authenticate("code")
@@ -274,7 +274,7 @@ class TestRefusals:
     @pytest.mark.parametrize("status", [403, 404, 500])
     def test_a_profile_that_is_not_shown_is_a_fault(self, provider, github, status):
         """Without the profile nobody signs in."""
-        answering(github, "/user", json_answer({"message": "no"}, status))
+        answering(github, "/user", json_reply({"message": "no"}, status))
 
         with pytest.raises(AuthBackendError):
             who(provider, github)

@@ -18,7 +18,7 @@ from derp_auth_lite.providers import OIDCProvider
 from derp_auth_lite.providers.pkce import challenge_s256, new_verifier
 
 from .servers import oidc_provider
-from .servers.loopback import Answer, LoopbackServer, json_answer
+from .servers.loopback import LoopbackServer, Reply, json_reply
 from .servers.oidc_provider import CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, sign_in
 from .servers.signing_provider import SigningProvider
 from .support import MovableClock
@@ -216,7 +216,7 @@ class TestDiscovery:
         clock = MovableClock()
         provider = discovered(lying, clock)
         url = provider.get_authorization_url("s")
-        lying.answer = lambda _: Answer(500)
+        lying.answer = lambda _: Reply(500)
         clock.advance(hours=2)
         assert provider.get_authorization_url("s") == url
 
@@ -242,7 +242,7 @@ class TestDiscovery:
         def answer(call):
             assert call.path == "/.well-known/openid-configuration"
             paths = ("authorization_endpoint", "token_endpoint", "jwks_uri")
-            return json_answer(
+            return json_reply(
                 {"issuer": server.url + "/", **{p: f"{server.url}/{p}" for p in paths}}
             )
 

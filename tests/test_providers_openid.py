@@ -10,7 +10,7 @@ from derp_auth_lite.exceptions import AuthBackendError, InvalidCredentialsError
 from derp_auth_lite.providers import GoogleProvider, OIDCProvider
 from derp_auth_lite.providers.openid import ProviderMetadata
 
-from .servers.loopback import json_answer
+from .servers.loopback import json_reply
 from .servers.signing import ec_key, jwk, public_pem, rsa_key
 from .servers.signing_provider import SigningProvider
 
@@ -303,7 +303,7 @@ class TestRefusals:
         """Only a refused code is the visitor's failure; codes are sent once."""
         good = server.answer
         server.answer = lambda call: (
-            json_answer(body, status) if call.path == "/token" else good(call)
+            json_reply(body, status) if call.path == "/token" else good(call)
         )
         with pytest.raises(error) as caught:
             authenticate(provider)
@@ -327,7 +327,7 @@ class TestRefusals:
         """401 and 403 are a no, the rest is a fault."""
         good = server.answer
         server.answer = lambda call: (
-            json_answer({}, status) if call.path == "/userinfo" else good(call)
+            json_reply({}, status) if call.path == "/userinfo" else good(call)
         )
         with pytest.raises(error):
             provider.get_user_info("access-1")
@@ -365,6 +365,6 @@ class TestKeys:
     def test_keys_that_cannot_be_had_are_a_fault(self, provider, server):
         """While the keys are out of reach nothing is refused and nothing is believed."""
         good = server.answer
-        server.answer = lambda call: json_answer({}, 500) if call.path == "/keys" else good(call)
+        server.answer = lambda call: json_reply({}, 500) if call.path == "/keys" else good(call)
         with pytest.raises(AuthBackendError):
             authenticate(provider)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import http.server
-import json
 import secrets
-import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit
 
 from .._clock import Clock, utc_now
 from ..config import OIDCConfig
+from ._loopback import Call, LoopbackServer, Reply, json_reply
 
 __all__ = ["Callback", "FakeOAuth"]
 
@@ -40,13 +38,6 @@ class _Grant:
     claims: Mapping[str, Any]
     redirect_uri: str
     challenge: str | None
-
-
-@dataclass
-class _Answer:
-    status: int
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class FakeOAuth:
@@ -95,8 +86,8 @@ class FakeOAuth:
         self._algorithm = algorithm
         self._key: Any = _signing_key(algorithm)
         self._grants: dict[str, _Grant] = {}
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._server = LoopbackServer(self._answer)
+        self.url = self._server.url
         self.config = OIDCConfig(
             name=name,
             issuer=self.url,
@@ -106,12 +97,11 @@ class FakeOAuth:
         )
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        self._server.__enter__()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.__exit__(*exc)
 
     def consent(self, url: str, **claims: Any) -> Callback:
         """Let somebody sign in at the provider and say yes.
@@ -145,23 +135,22 @@ class FakeOAuth:
         sign = "&" if urlsplit(base).query else "?"
         return Callback(url=f"{base}{sign}{urlencode(sent)}", **sent)
 
-    def _answer(self, method: str, target: str, headers: Any, body: bytes) -> _Answer:
+    def _answer(self, call: Call) -> Reply:
         if self.delay:
             time.sleep(self.delay)
         if self.broken:
-            return _Answer(500, b"<h1>Internal Server Error</h1>", {"Content-Type": "text/html"})
-        path = urlsplit(target).path
-        if (method, path) == ("POST", "/token"):
-            return self._token(headers, dict(parse_qsl(body.decode())))
-        if method == "GET" and path == "/authorize":
-            full = self.url + target
+            return Reply(500, b"<h1>Internal Server Error</h1>", {"Content-Type": "text/html"})
+        if (call.method, call.path) == ("POST", "/token"):
+            return self._token(call)
+        if call.method == "GET" and call.path == "/authorize":
+            full = self.url + call.target
             back = self.deny(full) if self.user is None else self.consent(full, **self.user)
-            return _Answer(302, headers={"Location": back.url})
-        if method == "GET" and path == "/.well-known/openid-configuration":
-            return _json(200, self._discovery())
-        if method == "GET" and path == "/keys":
-            return _json(200, {"keys": [self._public_key()]})
-        return _json(404, {"error": "not_found"})
+            return Reply(302, headers={"Location": back.url})
+        if call.method == "GET" and call.path == "/.well-known/openid-configuration":
+            return json_reply(self._discovery())
+        if call.method == "GET" and call.path == "/keys":
+            return json_reply({"keys": [self._public_key()]})
+        return json_reply({"error": "not_found"}, 404)
 
     def _discovery(self) -> dict[str, Any]:
         return {
@@ -176,22 +165,23 @@ class FakeOAuth:
             "authorization_response_iss_parameter_supported": True,
         }
 
-    def _token(self, headers: Any, form: Mapping[str, str]) -> _Answer:
+    def _token(self, call: Call) -> Reply:
         """Exchange a code, once, as RFC 6749, section 4.1.3, and RFC 7636 have it."""
-        if not self._is_client(headers.get("Authorization", "")):
-            return _json(401, {"error": "invalid_client"})
+        form = call.form
+        if not self._is_client(call.headers.get("authorization", "")):
+            return json_reply({"error": "invalid_client"}, 401)
         grant = self._grants.pop(form.get("code", ""), None)
         if grant is None or form.get("redirect_uri") != grant.redirect_uri:
-            return _json(400, {"error": "invalid_grant"})
+            return json_reply({"error": "invalid_grant"}, 400)
         if grant.challenge is not None and _s256(form.get("code_verifier", "")) != grant.challenge:
-            return _json(400, {"error": "invalid_grant"})
+            return json_reply({"error": "invalid_grant"}, 400)
         tokens = {
             "access_token": secrets.token_urlsafe(16),
             "token_type": "Bearer",
             "expires_in": _LIFETIME,
             "id_token": self._id_token(grant.claims),
         }
-        return _json(200, tokens)
+        return json_reply(tokens)
 
     def _is_client(self, authorization: str) -> bool:
         kind, _, encoded = authorization.partition(" ")
@@ -222,34 +212,6 @@ class FakeOAuth:
         return {**entry, "kid": _KEY_ID, "use": "sig", "alg": self._algorithm}
 
 
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-
-def _handler(owner: FakeOAuth) -> type[http.server.BaseHTTPRequestHandler]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
-            """Say nothing: the output is the tests'."""
-
-        def _serve(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            answer = owner._answer(self.command, self.path, self.headers, body)
-            self.send_response(answer.status)
-            for name, value in answer.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(answer.body)))
-            self.end_headers()
-            self.wfile.write(answer.body)
-
-        do_GET = do_POST = _serve  # noqa: N815 - the base's names
-
-    return Handler
-
-
 def _signing_key(algorithm: str) -> Any:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -260,10 +222,6 @@ def _signing_key(algorithm: str) -> Any:
 
 def _query(url: str) -> dict[str, str]:
     return dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
-
-
-def _json(status: int, content: Mapping[str, Any]) -> _Answer:
-    return _Answer(status, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
 
 def _s256(verifier: str) -> str:

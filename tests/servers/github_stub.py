@@ -7,7 +7,7 @@ import secrets
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from .loopback import Answer, Call, LoopbackServer, json_answer
+from .loopback import Call, LoopbackServer, Reply, json_reply
 from .signing import b64
 
 __all__ = ["GitHubStub"]
@@ -38,7 +38,7 @@ class GitHubStub(LoopbackServer):
         self._codes: dict[str, dict[str, str]] = {}
         self._tokens: set[str] = set()
 
-    def _answer(self, call: Call) -> Answer:
+    def _answer(self, call: Call) -> Reply:
         answers = {
             ("GET", "/login/oauth/authorize"): self._authorize,
             ("POST", "/login/oauth/access_token"): self._access_token,
@@ -46,21 +46,21 @@ class GitHubStub(LoopbackServer):
             ("GET", "/user/emails"): self._emails,
         }
         answer = answers.get((call.method, call.path))
-        return answer(call) if answer else json_answer({"message": "Not Found"}, 404)
+        return answer(call) if answer else json_reply({"message": "Not Found"}, 404)
 
-    def _authorize(self, call: Call) -> Answer:
+    def _authorize(self, call: Call) -> Reply:
         """Send the browser back at once: the account agrees to everything."""
         query = call.query
         if query.get("client_id") != self.client[0] or query["redirect_uri"] != self.redirect_uri:
-            return Answer(404)
+            return Reply(404)
         code = secrets.token_hex(10)
         self._codes[code] = query
         back = {"code": code, "state": query["state"], "iss": f"{self.url}/login/oauth"}
-        return Answer(302, b"", {"Location": f"{self.redirect_uri}?{urlencode(back)}"})
+        return Reply(302, b"", {"Location": f"{self.redirect_uri}?{urlencode(back)}"})
 
-    def _access_token(self, call: Call) -> Answer:
+    def _access_token(self, call: Call) -> Reply:
         if "application/json" not in call.headers.get("accept", ""):
-            return Answer(200, b"access_token=x&token_type=bearer")
+            return Reply(200, b"access_token=x&token_type=bearer")
         form = call.form
         if (form.get("client_id"), form.get("client_secret")) != self.client:
             return self._no("incorrect_client_credentials")
@@ -71,24 +71,24 @@ class GitHubStub(LoopbackServer):
             return self._no("redirect_uri_mismatch")
         token = f"gho_{secrets.token_hex(18)}"
         self._tokens.add(token)
-        return json_answer({"access_token": token, "scope": begun["scope"], "token_type": "bearer"})
+        return json_reply({"access_token": token, "scope": begun["scope"], "token_type": "bearer"})
 
-    def _user(self, call: Call) -> Answer:
-        return json_answer(self.user) if self._knows(call) else _bad_credentials()
+    def _user(self, call: Call) -> Reply:
+        return json_reply(self.user) if self._knows(call) else _bad_credentials()
 
-    def _emails(self, call: Call) -> Answer:
+    def _emails(self, call: Call) -> Reply:
         if not self._knows(call):
             return _bad_credentials()
         if not self.granted:
-            return json_answer({"message": "Not Found"}, 404)
-        return json_answer(self.emails)
+            return json_reply({"message": "Not Found"}, 404)
+        return json_reply(self.emails)
 
     def _knows(self, call: Call) -> bool:
         kind, _, token = call.headers.get("authorization", "").partition(" ")
         return kind == "Bearer" and token in self._tokens and "user-agent" in call.headers
 
-    def _no(self, error: str) -> Answer:
-        return json_answer(
+    def _no(self, error: str) -> Reply:
+        return json_reply(
             {
                 "error": error,
                 "error_description": "The reason in a sentence.",
@@ -110,5 +110,5 @@ def _proves(verifier: str | None, challenge: str | None) -> bool:
     return b64(hashlib.sha256((verifier or "").encode()).digest()) == challenge
 
 
-def _bad_credentials() -> Answer:
-    return json_answer({"message": "Bad credentials", "status": "401"}, 401)
+def _bad_credentials() -> Reply:
+    return json_reply({"message": "Bad credentials", "status": "401"}, 401)

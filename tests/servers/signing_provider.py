@@ -7,7 +7,7 @@ from typing import Any
 
 from derp_auth_lite._clock import Clock, utc_now
 
-from .loopback import Answer, Call, LoopbackServer, json_answer
+from .loopback import Call, LoopbackServer, Reply, json_reply
 from .signing import jwk, rsa_key, sign
 
 __all__ = ["SigningProvider"]
@@ -34,7 +34,7 @@ class SigningProvider(LoopbackServer):
         self.tokens: dict[str, Any] = {}
         self.meanwhile: Callable[[], object] = lambda: None
 
-    def _answer(self, call: Call) -> Answer:
+    def _answer(self, call: Call) -> Reply:
         answers = {
             "/.well-known/openid-configuration": self._document,
             "/keys": lambda: {"keys": self.keys},
@@ -42,8 +42,8 @@ class SigningProvider(LoopbackServer):
             "/userinfo": lambda: self.userinfo,
         }
         if call.path not in answers:
-            return Answer(404)
-        return json_answer(answers[call.path]())
+            return Reply(404)
+        return json_reply(answers[call.path]())
 
     def _document(self) -> dict[str, Any]:
         document = {
