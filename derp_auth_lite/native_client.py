@@ -60,6 +60,7 @@ from .exceptions import (
     InvalidEmailError,
     InvalidTokenError,
     LastIdentityError,
+    OrgMemberNotFoundError,
     RateLimitedError,
     SignupDisabledError,
     UserNotFoundError,
@@ -1088,11 +1089,15 @@ class NativeAuthClient(LocalOrgAuthClient):
                 not its own.
         """
         session = self._living_session(session_id, refresh_token)
+        org = as_id(org_id)
         with self._db.transaction():
-            org = None if org_id is None else self._hold_member(org_id, session.user_id)
+            # Whether it is a member's is seen by what is waited for anyway.
+            self._members.hold(org, session.user_id)
             switched = self._sessions.set_org(session.id, org)
             if switched is None:
                 raise InvalidTokenError
+            if org_id is not None and switched.org_role is None:
+                raise OrgMemberNotFoundError
             self._events.record(
                 "active_org_changed",
                 user_id=session.user_id,

@@ -689,3 +689,15 @@ class TestApplicationsOwnTransaction:
             own.create_org(name="Acme", slug="acme", creator_id=ada.user.id)
         assert [each.slug for each in own.list_orgs(user_id=ada.user.id)] == ["acme"]
         assert own._db.fetch(LEFT_OVER) == []
+
+    def test_a_switch_that_is_refused_leaves_the_session_where_it_was(self, own, application):
+        ada, bob = sign_up(own, "ada"), sign_up(own, "bob")
+        mine = own.create_org(name="Mine", slug="mine", creator_id=ada.user.id)
+        theirs = own.create_org(name="Theirs", slug="theirs", creator_id=bob.user.id)
+        switch(own, ada, mine.id)
+        for org_id in (theirs.id, NOBODY, "no uuid"):
+            with pytest.raises(OrgMemberNotFoundError):
+                switch(own, ada, org_id)
+            with application.atomic(), pytest.raises(OrgMemberNotFoundError):
+                switch(own, ada, org_id)
+        assert [str(org_id) for (org_id,) in own._db.fetch(ACTIVE_ORGS)] == [mine.id]

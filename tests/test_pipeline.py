@@ -70,7 +70,7 @@ ACTS = {
     "a wrong password": (3, lambda auth, _: wrong_password(auth)),
     "sign_up": (2, lambda auth, _: auth.sign_up(email="bea@example.com", password=PASSWORD)),
     "set_active_org": (
-        4,
+        3,
         lambda auth, world: auth.set_active_org(
             session_id=world["session"].session_id, org_id=world["org"].id
         ),

@@ -109,6 +109,10 @@ class Members:
         """Find a membership, and keep it as it is until the transaction ends."""
         return self._one(_LOCK, org_id, user_id)
 
+    def hold(self, org_id: str | None, user_id: str) -> None:
+        """Keep a membership as it is until the transaction ends, if there is one."""
+        self._engine.send(_LOCK, org_id=org_id, user_id=user_id)
+
     def page(
         self, org_id: str, *, limit: int, offset: int = 0, after: Position
     ) -> list[MemberRecord]:

@@ -293,7 +293,7 @@ class Sessions:
     def set_org(self, session_id: str, org_id: str | None) -> SessionRecord | None:
         """Give a living session of an active user an organization; ``None`` if it is over.
 
-        Whoever asks has made sure that the user is a member, and holds the membership.
+        Whoever asks holds the membership, and sees by the session's ``org_role`` that there is one.
         """
         row = self._engine.fetch_one(_SET_ORG, id=session_id, org_id=org_id, now=self._engine.now)
         return None if row is None else SessionRecord._make(row)
