@@ -20,7 +20,7 @@ from docutils.core import publish_doctree, publish_string
 from derp_auth_lite import config, exceptions
 from derp_auth_lite.cli._app import root
 from derp_auth_lite.cli._base import NOT_FOUND, REFUSED, UNAVAILABLE, USAGE
-from derp_auth_lite.config import ThrottleConfig
+from derp_auth_lite.config import Config, ThrottleConfig
 from derp_auth_lite.flask.settings import FlaskAuthSettings
 
 CHECKOUT = Path(__file__).parent.parent
@@ -162,6 +162,15 @@ def test_its_flask_application_runs(tmp_path, monkeypatch):
     exec(block_with("FlaskAuth(app)"), names)
     assert names["app"].test_client().get("/").status_code == 303
     names["app"].extensions["derp_auth_lite"].client.disconnect()
+
+
+def test_its_file_of_settings_can_be_loaded(tmp_path, monkeypatch):
+    for name in ("AUTH_SECRET", "ACME_SECRET", "SMTP_PASSWORD"):
+        monkeypatch.setenv(name, "x" * 32)
+    (tmp_path / "derp.toml").write_text(block_with("[auth.native.jwt]"))
+    loaded = Config.load(tmp_path / "derp.toml")
+    assert loaded.auth.native.oidc[0].name == "acme"
+    assert loaded.email.smtp_port == 465
 
 
 def test_its_test_runs(tmp_path):
