@@ -401,6 +401,15 @@ class TestWhichDatabase:
         assert rotated.exit_code == 2
         assert "previous_secrets" in rotated.stderr
 
+    def test_the_next_command_is_named_with_the_same_options(self):
+        made = CliRunner().invoke(root, ["--database", "my app.db", "init"])
+        assert "Next: derp-auth-lite --database 'my app.db' users create" in made.stdout
+        Path("derp.toml").write_text(
+            f'[database]\ndb_url = "sqlite:///b.db"\n[auth.native.jwt]\nsecret = "{SECRET}"\n'
+        )
+        made = CliRunner().invoke(root, ["--config", "derp.toml", "init"])
+        assert "Next: derp-auth-lite --config derp.toml users create" in made.stdout
+
     def test_a_configuration_of_a_hosted_backend_is_refused(self):
         Path("derp.toml").write_text('[auth.workos]\napi_key = "k"\nclient_id = "c"\n')
         command = ["--config", "derp.toml", "--database", "app.db", "users", "list"]

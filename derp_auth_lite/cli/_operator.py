@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import secrets
+import shlex
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,12 @@ class NamedAccounts(Operator):
         if not named:
             raise ConfigError("Name the database: --database app.db (or DERP_AUTH_LITE_DATABASE)")
         return named.removeprefix("sqlite:///")
+
+    @property
+    def options(self) -> str:
+        """What names the same accounts to the next command."""
+        given = {"--config": self._config_path, "--database": self._database}
+        return shlex.join(str(part) for pair in given.items() if pair[1] for part in pair)
 
     @property
     def file(self) -> Path | None:

@@ -37,7 +37,7 @@ def init(accounts: NamedAccounts) -> None:
     was_there = file.is_file()
     accounts.open().disconnect()
     click.echo(f"{file} {'was there already' if was_there else 'is made'}")
-    click.echo(f"Next: derp-auth-lite --database {file} users create EMAIL")
+    click.echo(f"Next: derp-auth-lite {accounts.options} users create EMAIL")
 
 
 @click.command(cls=Command)
