@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -16,12 +17,14 @@ class TCPProxy:
     """Passes bytes between its port and what *reach* connects to.
 
     Set ``lose_answers`` and the next request is carried out, but its connection is cut instead of
-    bringing the answer, that many times. Set ``silent`` and nothing is answered.
+    bringing the answer, that many times. Set ``silent`` and nothing is answered. Set ``delay``, in
+    seconds, and both ways take so long.
     """
 
     def __init__(self, reach: Callable[[], socket.socket]) -> None:
         self.lose_answers = 0
         self.silent = False
+        self.delay = 0.0
         self._reach = reach
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._lock = threading.Lock()
@@ -60,6 +63,7 @@ class TCPProxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             server = self._reach()
             with self._lock:
                 self._pairs.append((client, server))
@@ -69,6 +73,7 @@ class TCPProxy:
     def _carry_requests(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := client.recv(65536):
+                time.sleep(self.delay)
                 server.sendall(data)
         _close(client, server)
 
@@ -80,6 +85,7 @@ class TCPProxy:
                 if self.lose_answers:
                     self.lose_answers -= 1
                     break
+                time.sleep(self.delay)
                 client.sendall(data)
         _close(client, server)
 
