@@ -136,7 +136,7 @@ def test_a_full_disk_is_a_typed_error_with_nothing_half_done_and_all_goes_on_wit
         auth.sign_in_with_password("ada@example.com", PASSWORD)
         with psycopg.connect(url) as connection:
             for table in TABLES:  # so that the log of a round is small beside it
-                copies(connection, table, 1000)
+                copies(connection, table, 10_000)
         kinds = scenarios.ALL if FULL else shortages.FEW
         outcome = shortages.try_all(
             auth, kinds, tmp_path, lambda *_: [full(url, restart, *room) for room in rooms]
