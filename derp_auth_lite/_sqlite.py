@@ -24,7 +24,11 @@ BUSY_SECONDS = 30.0
 
 _peewee_log = logging.getLogger("peewee")
 
-_JITTER = (0.0005, 0.004)  # shorter, and those who ask take the processor from who works
+_FIRST_PAUSE = (0.0005, 0.0015)  # a transaction of another's takes as long
+_PAUSE = (0.0005, 0.004)  # shorter, and those who ask take the processor from who works
+# Pauses of who has just come are longer, so that who came before is next.
+_MODESTY = 6
+_MODEST_SECONDS = 0.03
 _LONGEST_STEP = 0.05
 _PRAGMAS = (
     ("foreign_keys", 1),
@@ -45,19 +49,21 @@ def is_busy(error: BaseException) -> bool:
 
 
 def patiently(action: Callable[[], Result]) -> Result:
-    """Run *action* again while the database is locked, in small random steps.
+    """Run *action* again while the database is locked, with random pauses.
 
-    SQLite's own waiting starves (one process was seen to wait a whole second among eight); short
-    jittered waits keep the longest below a tenth of that. Of a process's threads one at a time
-    waits so, and the others behind it: a hundred that all ask a thousand times a second would leave
-    no processor to the one that they wait for.
+    SQLite's own waiting starves (one process was seen to wait a whole second among eight): who
+    waits longer asks less often. Here it is the other way round, which keeps the longest wait near
+    a tenth of that. Of a process's threads one at a time asks, and the others wait behind it: a
+    hundred that all ask a thousand times a second would leave no processor to the one that they
+    wait for.
     """
     try:
         return action()
     except (peewee.OperationalError, sqlite3.OperationalError) as error:
         if not is_busy(error):
             raise
-    deadline = time.monotonic() + BUSY_SECONDS
+    began = time.monotonic()
+    waited = 0.0
     has_turn = False
     turn = _turn
     try:
@@ -66,16 +72,25 @@ def patiently(action: Callable[[], Result]) -> Result:
             # database, whose lock this thread has.
             has_turn = has_turn or turn.acquire(timeout=_LONGEST_STEP)
             if has_turn:
-                # Spreading waiters out needs no secrecy.
-                time.sleep(random.uniform(*_JITTER))  # noqa: S311
+                time.sleep(_pause(waited))
+            waited = time.monotonic() - began
             try:
                 return action()
             except (peewee.OperationalError, sqlite3.OperationalError) as error:
-                if not is_busy(error) or time.monotonic() >= deadline:
+                if not is_busy(error) or waited >= BUSY_SECONDS:
                     raise
     finally:
         if has_turn:
             turn.release()
+
+
+def _pause(waited: float) -> float:
+    """Return how long to wait now, after *waited* seconds."""
+    # Spreading waiters out needs no secrecy.
+    if not waited:
+        return random.uniform(*_FIRST_PAUSE)  # noqa: S311
+    modesty = max(1.0, _MODESTY * (1 - waited / _MODEST_SECONDS))
+    return random.uniform(*_PAUSE) * modesty  # noqa: S311
 
 
 def _after_fork_in_child() -> None:

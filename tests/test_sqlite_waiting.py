@@ -53,6 +53,20 @@ def test_of_many_threads_that_wait_one_at_a_time_asks_again_and_again(locked):
     assert asked < 1500
 
 
+def test_who_has_waited_longer_asks_more_often_and_nobody_pauses_for_long():
+    """So that of many who ask whoever came first is likely to be next."""
+
+    def pauses(waited):
+        return [_sqlite._pause(waited) for _ in range(1000)]
+
+    newcomer, half, patient = (sum(pauses(waited)) for waited in (1e-6, 0.015, 0.03))
+    assert newcomer > 1.5 * half > 1.5**2 * patient
+    assert max(pauses(1e-6)) < 0.03
+    # The first is no longer than a transaction of another's, and nobody spins.
+    assert max(pauses(0.0)) < 0.002
+    assert min(map(min, map(pauses, (0.0, 0.015, 1.0, 29.0)))) >= 0.0005
+
+
 def test_who_waits_longer_than_anybody_may_gets_the_error(locked, monkeypatch):
     monkeypatch.setattr(_sqlite, "BUSY_SECONDS", 0.2)
     attempt, _ = locked
