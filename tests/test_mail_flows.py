@@ -290,6 +290,8 @@ class TestMagicLinks:
         assert result.user.email == ADA
         assert result.user.email_confirmed_at == result.user.last_sign_in_at == auth._clock()
         assert auth.count_users() == 1
+        (event,) = auth.list_events_by_cursor(user_id=result.user.id).data
+        assert event.details == {"method": "magic_link", "new_user": True}
         with pytest.raises(InvalidTokenError):
             auth.verify_magic_link(token)
 

@@ -116,6 +116,12 @@ class TestBeginning:
         assert start.state not in repr(start)
         assert start.binding not in repr(start)
 
+    def test_the_code_is_exchanged_for_the_redirect_uri_that_the_flow_began_with(self, auth, idp):
+        start = begin(auth, idp, redirect_uri="http://127.0.0.1:9/cb")
+        auth.sign_in_with_oauth("corp", "a code", state=start.state, binding=start.binding)
+        call = next(call for call in reversed(idp.calls) if call.path == "/token")
+        assert call.form["redirect_uri"] == "http://127.0.0.1:9/cb"
+
     def test_every_flow_has_secrets_of_its_own(self, auth):
         starts = [auth.start_oauth("corp") for _ in range(20)]
         for part in (

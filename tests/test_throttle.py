@@ -126,6 +126,18 @@ class TestSignIn:
             RateLimitedError,
         ]
 
+    def test_the_present_password_of_a_session_begins_the_count_anew(self, limited):
+        request = Request()
+        request.remote_addr = ATTACKER
+        assert guesses(limited, 9) == [InvalidCredentialsError] * 9
+        limited.change_password(
+            user_id=limited.find_user(EMAIL).id,
+            current_password=PASSWORD,
+            new_password="another long password",
+            request=request,
+        )
+        assert guesses(limited, 9) == [InvalidCredentialsError] * 9
+
     def test_guessing_the_present_password_of_a_session_is_limited_too(self, limited):
         user = limited._accounts.by_email(EMAIL)
         request = Request()
@@ -222,6 +234,8 @@ class TestHundredInARow:
         monkeypatch.setattr(auth._hasher, "verify_or_dummy", slowly)
         assert guess(auth, password=PASSWORD) is InvalidCredentialsError
         assert auth.list_sessions() == []
+        events = auth.list_events_by_cursor().data
+        assert ("sign_in", "changed_meanwhile") in {(it.action, it.reason) for it in events}
 
     def test_a_hundred_is_the_most_that_can_be_configured(self):
         with pytest.raises(ConfigError, match="from 0 to 100"):
@@ -249,6 +263,19 @@ class TestWhatElseIsLimited:
             limited.reset_password("x" * 43, "another long password", request=request)
         with pytest.raises(InvalidTokenError):
             limited.confirm_email("x" * 43)
+
+    def test_a_token_that_was_spent_counts_like_one_that_is_none(self, make_auth, kv):
+        auth = make_auth(throttle=ThrottleConfig(token_by_range=(1, 3600)), kv=kv)
+        user = auth.create_user(email=EMAIL, password=PASSWORD, confirmed=True)
+        auth.request_password_recovery(email=EMAIL, recovery_url=URL)
+        auth.deliver_mail()
+        token = auth._email_client.sent[-1].token
+        auth.set_password(user_id=user.id, password="another long password")
+        request = Request()
+        request.remote_addr = ATTACKER
+        for error in (InvalidTokenError, RateLimitedError):
+            with pytest.raises(error):
+                auth.reset_password(token, "a third long password", request=request)
 
     @pytest.mark.parametrize("email", [EMAIL, STRANGER])
     def test_mails_to_an_address_one_a_minute_five_an_hour_and_nobody_is_told(
@@ -293,6 +320,17 @@ class TestWhatElseIsLimited:
         assert reasons(limited) == ["lookup_by_user"]
         events = limited.list_events_by_cursor(user_id=ada.id, limit=9).data
         assert {event.action for event in events} == {"user_created", "throttled"}
+
+    def test_bad_tokens_of_a_range_are_written_down_until_they_are_too_many(self, make_auth, kv):
+        auth = make_auth(throttle=ThrottleConfig(events_by_range=(5, 3600)), kv=kv)
+        request = Request()
+        request.remote_addr = ATTACKER
+        for _ in range(9):
+            with pytest.raises(InvalidTokenError):
+                auth.confirm_email("x" * 43, request=request)
+        assert [event.reason for event in auth.list_events_by_cursor().data] == [
+            "unknown_token"
+        ] * 5
 
     def test_failures_of_a_range_are_written_down_until_they_are_too_many(self, make_auth, kv):
         limits = ThrottleConfig(events_by_range=(5, 3600))
