@@ -22,7 +22,13 @@ import psycopg
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin")
 
 _NO_TLS = {80877103, 80877104}  # requests for TLS and for GSSAPI, both answered by "N"
-_REPORTED = ("server_version", "client_encoding", "standard_conforming_strings", "DateStyle")
+_REPORTED = (
+    "server_version",
+    "client_encoding",
+    "standard_conforming_strings",
+    "DateStyle",
+    "TimeZone",
+)
 _CONNECTIONS = 4
 
 
