@@ -75,6 +75,10 @@ ACTS = {
             session_id=world["session"].session_id, org_id=world["org"].id
         ),
     ),
+    "set_password": (
+        4,
+        lambda auth, world: auth.set_password(user_id=world["user"].id, password="another one"),
+    ),
     "sign_out": (2, lambda auth, world: auth.sign_out(world["session"].session_id)),
 }
 

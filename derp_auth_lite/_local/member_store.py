@@ -171,11 +171,11 @@ class Members:
 
     def remove(self, org_id: str, user_id: str) -> None:
         """End one membership."""
-        self._engine.execute(_REMOVE, org_id=org_id, user_id=user_id)
+        self._engine.send(_REMOVE, org_id=org_id, user_id=user_id)
 
     def remove_all(self, org_id: str) -> None:
         """End all memberships of an organization."""
-        self._engine.execute(_REMOVE_ALL, org_id=org_id)
+        self._engine.send(_REMOVE_ALL, org_id=org_id)
 
     def remove_all_of(self, user_id: str) -> list[str]:
         """End all memberships of a user; return the organizations."""

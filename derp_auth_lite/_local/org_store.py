@@ -108,7 +108,7 @@ class Orgs:
 
     def lock_all_of(self, user_id: str) -> None:
         """Lock the organizations of a user, in the order of their ids so that nobody deadlocks."""
-        self._engine.fetch(_LOCK_OF_USER, user_id=user_id)
+        self._engine.send(_LOCK_OF_USER, user_id=user_id)
 
     def page(
         self, user_id: str | None, *, limit: int, offset: int = 0, after: Position
@@ -156,7 +156,7 @@ class Orgs:
 
     def delete(self, org_id: str) -> None:
         """Remove an organization that has no members any more."""
-        self._engine.execute(_DELETE, id=org_id)
+        self._engine.send(_DELETE, id=org_id)
 
     def _one(
         self, by_id: Statement, by_slug: Statement, org_id: str | None, slug: str | None

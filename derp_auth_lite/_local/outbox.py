@@ -245,7 +245,7 @@ class Outbox:
             "about": dict(about or {}),
         }
         mail_id = new_id()
-        self._engine.execute(
+        self._engine.send(
             _INSERT,
             id=mail_id,
             kind=kind,
@@ -276,7 +276,7 @@ class Outbox:
 
     def hurry(self) -> None:
         """Make everything due that waits for its next attempt."""
-        self._engine.execute(_HURRY, now=self._engine.now)
+        self._engine.send(_HURRY, now=self._engine.now)
 
     def done(self, intent: Intent) -> bool:
         """Remove an intent; ``False`` if its lease was lost meanwhile, and nothing was done."""

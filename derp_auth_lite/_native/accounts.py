@@ -255,7 +255,7 @@ class Accounts:
         """Remove a user and their identities; ``False`` where there is none."""
         with self._engine.transaction():
             # The application's own SQLite database may not enforce foreign keys.
-            self._engine.execute(_DELETE_IDENTITIES, id=user_id)
+            self._engine.send(_DELETE_IDENTITIES, id=user_id)
             return self._engine.execute(_DELETE, id=user_id) == 1
 
     def signed_in(
@@ -287,7 +287,7 @@ class Accounts:
 
     def failed(self, user_id: str) -> None:
         """Count one more wrong password in a row; a success or a new password begins anew."""
-        self._engine.execute(_FAILED, id=user_id)
+        self._engine.send(_FAILED, id=user_id)
 
     def set_password(self, user: UserRecord, password_hash: str) -> UserRecord | None:
         """Set a password and void all outstanding one-time tokens.

@@ -193,7 +193,7 @@ class Identities:
         if user.email_confirmed_at is None and who.email_verified and _address(who) == user.email:
             user, how = self._claim(user), "claimed"
             self._insert(str(user.id), who, signed_in_at=self._engine.now)
-        self._engine.fetch(
+        self._engine.send(
             _USED,
             provider=who.provider,
             subject=who.id,
@@ -229,7 +229,7 @@ class Identities:
         """Prove the address, and drop what a squatter could have left behind."""
         user_id = str(user.id)
         self._sessions.end_all(user_id)
-        self._engine.execute(_DELETE_ALL, user_id=user_id)
+        self._engine.send(_DELETE_ALL, user_id=user_id)
         row = self._engine.fetch_one(
             _PROVED, id=user_id, now=self._engine.now, new_stamp=new_stamp()
         )

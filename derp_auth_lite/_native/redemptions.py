@@ -161,4 +161,4 @@ class Redemptions:
         confirmed_at, _ = before
         if confirmed_at is None:
             self._sessions.end_all(str(user.id))
-            self._engine.execute(_DROP_IDENTITIES, id=str(user.id))
+            self._engine.send(_DROP_IDENTITIES, id=str(user.id))
