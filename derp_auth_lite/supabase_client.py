@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import re
 import secrets
@@ -17,6 +18,7 @@ from ._clock import Clock, utc_now
 from ._http import Remembered
 from ._keys import KeyRing
 from ._local.events import Events
+from ._local.housekeeping import Housekeeping
 from ._local.mailbox import CONFIRMATION, HOSTED_LIFETIMES, MAGIC_LINK, RECOVERY, Mailbox
 from ._local.oauth_flows import NOT_GIVEN
 from ._local.orgs import LocalOrgAuthClient
@@ -83,9 +85,6 @@ __all__ = ["SupabaseAuthClient"]
 _log = logging.getLogger(__name__)
 
 _PAGE = 200
-_PURGED = 500
-_PURGE_STEP = 160
-_PURGE_EVERY = 16  # sign-ins: a statement costs as much for many rows as for none
 _MAX_PASSWORD_BYTES = 72  # bcrypt, which the service hashes with, reads no further
 _MAX_TOKEN = 1024
 _MAX_PASSWORD = 4096
@@ -136,7 +135,6 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         self._keys = KeyRing(config.service_role_key)
         self._cursors = Cursors(self._keys)
         self._automatic_mail = mail_worker
-        self._opened = count()
         self._kv_client: KVClient | None = None
         self._email_client: EmailClient | None = None
         self._mailbox: Mailbox | None = None
@@ -162,6 +160,9 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         self._db = db or DatabaseEngine(":memory:", clock=self._clock)
         self._sessions = RemoteSessions(self._db)
         self._events = Events(self._db)
+        self._outbox = Outbox(self._db, HOSTED_LIFETIMES)
+        old_events = functools.partial(self._events.purge, _EVENTS_KEPT)
+        self._housekeeping = Housekeeping([self._sessions.purge, old_events, self._outbox.purge])
         self._use_org_stores(self._db)
         self._wire_limits()
         self._wire_mail()
@@ -192,7 +193,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         self._mailbox = None
         if self._email_client is not None:
             self._mailbox = Mailbox(
-                Outbox(self._db, HOSTED_LIFETIMES),
+                self._outbox,
                 self._events,
                 self._email_client,
                 LinkMail(self._api, lambda: not self._setting("disable_signup")),
@@ -855,9 +856,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
 
         Sign-ins remove a few each time; call this from a nightly job where there are many.
         """
-        removed = 0
-        while step := self._purge_some(_PURGED):
-            removed += step
+        removed = self._housekeeping.purge()
         return removed + (self._kv_client.purge() if self._kv_client is not None else 0)
 
     # What organizations ask for
@@ -1034,15 +1033,9 @@ class SupabaseAuthClient(LocalOrgAuthClient):
     def _entered(self, answer: Mapping[str, Any]) -> AuthResult:
         """Return the tokens of an answer with their user, and note whose the session is."""
         tokens, user = token_pair(answer, self._clock()), self._user(answer.get("user"))
-        if next(self._opened) % _PURGE_EVERY == 0:
-            self._purge_some(_PURGE_STEP)
+        self._housekeeping.after_sign_in()
         self._noted(tokens, user)
         return AuthResult(user=user, tokens=tokens)
-
-    def _purge_some(self, limit: int) -> int:
-        now = self._clock()
-        removed = self._sessions.purge(now, limit) + self._events.purge(_EVENTS_KEPT, limit)
-        return removed + (0 if self._mailbox is None else self._mailbox.purge(limit))
 
     def _noted(self, tokens: TokenPair, user: UserInfo) -> KnownSession:
         """Write down whose a session is; return what is known of it.

@@ -89,16 +89,16 @@ def test_purging_takes_what_is_of_no_more_use(store, clock):
     store.end(ended)
     store.set_org(active, store.ada, store.org)
     clock.advance(seconds=KEPT.total_seconds())
-    assert store.purge(clock(), 100) == 0
+    assert store.purge(100) == 0
     clock.advance(seconds=1)
-    assert store.purge(clock(), 100) == 1
+    assert store.purge(100) == 1
     clock.advance(seconds=FORGOTTEN.total_seconds())
-    assert store.purge(clock(), 100) == 1
+    assert store.purge(100) == 1
     assert [store.find(s) is None for s in (ended, active, idle)] == [True, False, True]
     for _ in range(5):
         store.note(new_id(), store.ada)
     clock.advance(seconds=FORGOTTEN.total_seconds() + 1)
-    assert [store.purge(clock(), 3), store.purge(clock(), 3)] == [3, 2]
+    assert [store.purge(3), store.purge(3)] == [3, 2]
 
 
 def test_a_removed_member_has_no_organization_however_it_races(database, clock):
@@ -150,7 +150,7 @@ def test_all_sessions_of_a_user_are_over_until_new_ones_begin(store, clock):
     store.end_all(store.ada)
     assert store.is_over(store.ada, clock())
     clock.advance(seconds=KEPT.total_seconds() + 1)
-    assert store.purge(clock(), 10) == 1
+    assert store.purge(10) == 1
     assert not store.is_over(store.ada, before)
 
 

@@ -97,10 +97,6 @@ class Mailbox:
         self._outbox.hurry()
         return self._delivery.send_due(None if timeout is None else time.monotonic() + timeout)
 
-    def purge(self, limit: int) -> int:
-        """Remove at most *limit* mails that were given up long ago; return how many."""
-        return self._outbox.purge(limit)
-
     def wake(self) -> None:
         """Have the outbox looked at soon."""
         self._worker.wake()

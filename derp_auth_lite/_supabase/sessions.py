@@ -187,8 +187,9 @@ class RemoteSessions:
         else:
             self._engine.execute(_FORGET_ORG_OF, org_id=org_id, user_id=user_id)
 
-    def purge(self, now: datetime, limit: int) -> int:
+    def purge(self, limit: int) -> int:
         """Forget *limit* sessions at most that ended or were new long ago; return how many."""
+        now = self._engine.now
         return self._engine.execute(
             _PURGE, ended_before=now - KEPT, created_before=now - FORGOTTEN, limit=limit
         )
