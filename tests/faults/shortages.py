@@ -12,6 +12,7 @@ import dataclasses
 import json
 import os
 import socket
+import sqlite3
 import sys
 import threading
 import time
@@ -123,6 +124,12 @@ def disk_full(_: Any, folder: Path) -> Iterator[Degree]:
     return (_filled(folder, pages * PAGE) for pages in range(10))
 
 
+def no_pages(_: Any, folder: Path) -> Iterator[Degree]:
+    """SQLite takes the disk for full, which needs no right to mount: a table has no room left."""
+    tables = ("auth_events", "auth_sessions", "auth_users")
+    return (_few_pages(folder, table, pages) for table in tables for pages in range(3))
+
+
 def descriptors(auth: Any, _: Path) -> Iterator[Degree]:
     """A few file descriptors are left, or none."""
     return (_few_descriptors(auth, left) for left in range(8))
@@ -137,6 +144,7 @@ def read_only(auth: Any, folder: Path) -> Iterator[Degree]:
 SHORTAGES: dict[str, Degrees] = {
     "file size": file_size,
     "disk full": disk_full,
+    "no page left": no_pages,
     "descriptors": descriptors,
     "read-only": read_only,
 }
@@ -163,6 +171,38 @@ def _filled(folder: Path, left: int) -> Iterator[None]:
         yield
     finally:
         filler.unlink()
+
+
+@contextlib.contextmanager
+def _few_pages(folder: Path, table: str, left: int) -> Iterator[None]:
+    """Let files grow by a few pages; SQLite says of the next what it says of a full disk."""
+    connect = sqlite3.connect
+
+    def limited(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+        connection = connect(*args, **kwargs)
+        (count,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {count + left}")
+        return connection
+
+    with contextlib.closing(limited(folder / "auth.db")) as filler:
+        filler.execute("PRAGMA synchronous = OFF")
+        columns = [name for _, name, *_ in filler.execute(f"PRAGMA table_info({table})")]
+        new = {"id": "lower(hex(randomblob(16)))", "email": "hex(randomblob(16))"}
+        values = ", ".join(new.get(name, name) for name in columns)
+        copy = f"INSERT INTO {table} SELECT {values} FROM {table} LIMIT 1 RETURNING id"
+        added = []
+        with contextlib.suppress(sqlite3.OperationalError):
+            while rows := filler.execute(copy).fetchall():
+                added += rows
+                filler.commit()
+        filler.rollback()
+        sqlite3.connect = limited
+        try:
+            yield
+        finally:
+            sqlite3.connect = connect
+            with filler:
+                filler.executemany(f"DELETE FROM {table} WHERE id = ?", added)
 
 
 @contextlib.contextmanager

@@ -50,7 +50,7 @@ def tell(report, shortage, database, outcome):
     assert outcome.felt > 0, "it was never felt"
 
 
-@pytest.mark.parametrize("shortage", ["file size", "read-only", "descriptors"])
+@pytest.mark.parametrize("shortage", ["file size", "no page left", "read-only", "descriptors"])
 def test_on_sqlite_it_is_a_typed_error_with_nothing_half_done_and_passes(folder, shortage, report):
     database = str(folder / "auth.db")
     tell(report, shortage, database, run(shortage, database, folder))
@@ -70,11 +70,14 @@ def can_mount():
     return False
 
 
-@pytest.mark.skipif(not can_mount(), reason="nobody but root may mount a small file system here")
 def test_a_full_disk_is_a_typed_error_with_nothing_half_done_and_passes(folder, report):
+    """A small file system where one may be mounted, else SQLite's own word for a full disk."""
     database = str(folder / "auth.db")
-    mount = f"mount -t tmpfs -o size=16m tmpfs {shlex.quote(str(folder))} && exec"
-    outcome = run("disk full", database, folder, prefix=mount, command=MOUNT)
+    if can_mount():
+        mount = f"mount -t tmpfs -o size=16m tmpfs {shlex.quote(str(folder))} && exec"
+        outcome = run("disk full", database, folder, prefix=mount, command=MOUNT)
+    else:
+        outcome = run("no page left", database, folder)
     tell(report, "disk full", database, outcome)
 
 
