@@ -52,6 +52,12 @@ def test_importing_open_auth_loads_the_orm_and_nothing_that_only_some_calls_need
     assert loaded - {"psycopg", "psycopg2"} <= {"peewee"}
 
 
+def test_a_file_and_a_store_that_are_there_are_opened_without_what_makes_them(tmp_path):
+    opened = f"from derp_auth_lite import open_auth; open_auth({str(tmp_path / 'auth.db')!r})"
+    assert "diskcache" in loaded_after(opened)
+    assert "diskcache" not in loaded_after(opened)
+
+
 def test_public_names_are_sorted_and_each_is_there():
     assert list(derp_auth_lite.__all__) == sorted(derp_auth_lite.__all__)
     for name in derp_auth_lite.__all__:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .._clock import Clock
 from ..exceptions import ConfigError
+from ._layout import LayoutError, is_laid_out
 
 __all__ = ["PUT", "Store", "is_busy", "is_damage"]
 
@@ -106,8 +107,6 @@ class Store:
                 self._move_away(error)
 
     def _open(self) -> sqlite3.Connection:
-        from ._diskcache import LayoutError  # loads diskcache
-
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.closing(self._lock()):
             for part in _PARTS:
@@ -122,10 +121,11 @@ class Store:
             return self._make()
 
     def _make(self) -> sqlite3.Connection:
-        from ._diskcache import lay_out  # loads diskcache
-
         _create_private(self._database)
-        lay_out(str(self.folder), self._database)
+        if not is_laid_out(self._database):
+            from ._diskcache import lay_out  # loads diskcache
+
+            lay_out(str(self.folder))
         return self._connect()
 
     def _connect(self) -> sqlite3.Connection:

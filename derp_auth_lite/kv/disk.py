@@ -9,17 +9,15 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple
 
 from .._clock import Clock, utc_now
 from ..exceptions import AuthBackendError, AuthNotConnectedError
 from ._fork import ForkAware
+from ._layout import MODE_RAW, bytes_of
 from ._store import PUT, Store, is_busy, is_damage
 from ._values import check_bytes, check_ttl, parse_counter
 from .base import KVClient
-
-if TYPE_CHECKING:
-    from ._diskcache import BytesDisk
 
 __all__ = ["DiskKV"]
 
@@ -69,7 +67,6 @@ class DiskKV(KVClient, ForkAware):
         self._lock = threading.RLock()
         self._process = os.getpid()
         self._connected = False
-        self._disk: BytesDisk
         super().__init__()
 
     def __repr__(self) -> str:
@@ -77,12 +74,9 @@ class DiskKV(KVClient, ForkAware):
 
     def connect(self) -> None:
         """Open the store, and make it where it is not there."""
-        from ._diskcache import BytesDisk  # loads diskcache, 10 ms
-
         with self._own_lock():
             if self._connected:
                 return
-            self._disk = BytesDisk(str(self._store.folder))
             self._connected = True
             try:
                 self._run(_nothing)
@@ -232,8 +226,7 @@ class DiskKV(KVClient, ForkAware):
     def _value(self, rows: list[Any]) -> bytes | None:
         if not rows:
             return None
-        mode, filename, value = rows[0]
-        return self._disk.fetch(mode, filename, value, read=False)
+        return bytes_of(*rows[0])
 
     def _keys_from(self, first: bytes) -> Iterator[bytes]:
         keys = self._page(_FIRST_KEYS, first)
@@ -245,7 +238,7 @@ class DiskKV(KVClient, ForkAware):
 
     def _page(self, statement: str, first: bytes) -> list[bytes]:
         rows = self._run(_rows, statement, (first, self._now(), _PAGE), reading=True)
-        return [self._disk.get(key, True) for (key,) in rows]
+        return [bytes_of(MODE_RAW, None, key) for (key,) in rows]
 
     def _own_lock(self) -> threading.RLock:
         """Return the lock; a new one in a child that was forked without Python knowing."""
