@@ -60,19 +60,19 @@ def fail(service, point, *, done, for_good):
     Nothing answers then, so that the client is as good as killed. *done*: what was asked for is
     done all the same.
     """
-    numbers, real = itertools.count(1), service._serve
+    numbers, real = itertools.count(1), service.handle
 
-    def serve(call):
+    def handle(call):
         number = next(numbers)
         is_lost = number == point or (for_good and number > point)
         if not is_lost:
             return real(call)
         if done:
             real(call)
-        return Reply(), 0
+        return Reply(raw=iter(()))
 
-    service._serve = serve
-    return lambda: setattr(service, "_serve", real)
+    service.handle = handle
+    return lambda: setattr(service, "handle", real)
 
 
 def held(service):
