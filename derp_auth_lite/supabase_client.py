@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import re
 import secrets
 from collections.abc import Mapping
 from datetime import timedelta
-from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -31,8 +29,10 @@ from ._pages import Cursors, bounds
 from ._records import as_id
 from ._request import UNKNOWN, Caller, bearer_token, caller_of
 from ._supabase import errors
+from ._supabase.accounts import Accounts
 from ._supabase.api import GoTrue
 from ._supabase.flows import MAIL, OAUTH, Flows, new_state, with_state
+from ._supabase.logout import Logout
 from ._supabase.mail import LinkMail, hashed_token
 from ._supabase.mapping import (
     is_fake_user,
@@ -42,7 +42,6 @@ from ._supabase.mapping import (
     session_of_token,
     token_pair,
     user_changes,
-    user_info,
 )
 from ._supabase.sessions import KnownSession, RemoteSessions
 from ._supabase.tokens import SupabaseTokens
@@ -75,8 +74,6 @@ from .orm import DatabaseEngine
 from .password import check_password
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .email import EmailClient
     from .kv.base import KVClient
 
@@ -84,7 +81,6 @@ __all__ = ["SupabaseAuthClient"]
 
 _log = logging.getLogger(__name__)
 
-_PAGE = 200
 _MAX_PASSWORD_BYTES = 72  # bcrypt, which the service hashes with, reads no further
 _MAX_TOKEN = 1024
 _MAX_PASSWORD = 4096
@@ -128,6 +124,8 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         self._config = config
         self._clock = clock
         self._api = GoTrue(config, clock=clock, timeout=timeout)
+        self._accounts = Accounts(self._api, clock)
+        self._logout = Logout(self._api)
         self._tokens = SupabaseTokens(
             self._api.http, issuer=self._api.url, secret=config.jwt_secret, clock=clock
         )
@@ -233,22 +231,13 @@ class SupabaseAuthClient(LocalOrgAuthClient):
     # Users
 
     def get_user(self, user_id: Id) -> UserInfo:
-        path = f"/admin/users/{self._known_id(user_id)}"
-        return self._user(self._api.admin("GET", path, errors=errors.USER).json_object())
+        return self._accounts.get(self._known_id(user_id))
 
     def list_users(self, *, limit: int | None = None, offset: int | None = None) -> list[UserInfo]:
-        page = bounds(limit, offset)
-        size = min(max(page["limit"], 1), _PAGE)
-        first, skipped = divmod(page["offset"], size)
-        users = islice(self._users(first + 1, size), skipped, skipped + page["limit"])
-        return [self._user(user) for user in users] if page["limit"] else []
+        return self._accounts.list(**bounds(limit, offset))
 
     def count_users(self) -> int:
-        result = self._api.admin("GET", "/admin/users", errors={}, page="1", per_page="1")
-        total = result.headers.get("X-Total-Count", "")
-        if not (total.isascii() and total.isdecimal()):
-            raise AuthBackendError("Supabase did not tell how many users there are")
-        return int(total)
+        return self._accounts.count()
 
     def create_user(
         self,
@@ -278,9 +267,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         if password is not None:
             self._check_password(password, address)
             body["password"] = password
-        body |= {"email": address, "email_confirm": confirmed}
-        made = self._api.admin("POST", "/admin/users", body, errors=errors.CREATE, about=address)
-        return self._user(made.json_object())
+        return self._accounts.create(address, body, confirmed=confirmed)
 
     def update_user(self, *, user_id: Id, email: str | None = None, **kwargs: Any) -> UserInfo:
         """Change an account on an administrator's word.
@@ -303,10 +290,10 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         if email is not None:
             changes["email"] = normalize_email(email)
         key = self._known_id(user_id)
-        present = self.get_user(key).metadata if "metadata" in changes else None
-        user = self._change(key, user_changes(changes, present))
+        present = self._accounts.get(key).metadata if "metadata" in changes else None
+        user = self._accounts.change(key, user_changes(changes, present))
         if email is not None:
-            self._replace_links(user)
+            self._accounts.replace_links(user)
         if not user.is_active:
             self._sessions.end_all(key)
         return user
@@ -315,11 +302,14 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         key = as_id(user_id)
         if key is None:
             return False
-        exists = self._exists(key)
+        exists = self._accounts.exists(key)
         with self._db.transaction():
             self._leave_orgs(key)
             self._sessions.end_all(key)
-        return exists and self._delete(key)
+        if not exists or not self._accounts.delete(key):
+            return False
+        self._events.record("user_deleted", user_id=key)
+        return True
 
     # Signing up and in
 
@@ -369,7 +359,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             return self._entered(answer)
         if is_fake_user(answer):
             raise EmailAlreadyExistsError(address)
-        return AuthResult(user=self._user(answer), tokens=None)
+        return AuthResult(user=self._accounts.info(answer), tokens=None)
 
     def sign_in_with_password(
         self,
@@ -410,7 +400,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         missing = {n: v for n, v in names.items() if v and not getattr(result.user, n)}
         if not missing:
             return result
-        user = self._change(result.user.id, user_changes(missing))
+        user = self._accounts.change(result.user.id, user_changes(missing))
         return AuthResult(user=user, tokens=result.tokens)
 
     def sign_in_with_magic_link(
@@ -462,7 +452,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         caller = self._caller(None, user_agent, ip_address)
         with self._throttle.redeeming(caller):
             answer = self._redeem(MAGIC_LINK, "email", token, state)
-        user = self._user(answer.get("user"))
+        user = self._accounts.info(answer.get("user"))
         self._throttle.proved(user.email, caller)
         if is_first_proof(user, by_code=state is not None):
             answer = self._taken_over(user)
@@ -600,7 +590,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         self._check_password(new_password)
         with self._throttle.redeeming(UNKNOWN):
             answer = self._redeem(RECOVERY, "recovery", token, state)
-        tokens, user = token_pair(answer, self._clock()), self._user(answer.get("user"))
+        tokens, user = token_pair(answer, self._clock()), self._accounts.info(answer.get("user"))
         try:
             changed = self._api.as_user(
                 "PUT",
@@ -613,10 +603,10 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             self._sessions.end_all(user.id)  # it may be done, and its answer lost
             raise
         finally:
-            self._leave(tokens)
+            self._logout.abandon(tokens.access_token)
         self._sessions.end_all(user.id)
         self._throttle.proved(user.email, UNKNOWN)
-        return self._user(changed.json_object())
+        return self._accounts.info(changed.json_object())
 
     def confirm_email(self, token: str, *, state: str | None = None) -> UserInfo:
         """Take an address for proved, with the token of a confirmation link, which is spent by it.
@@ -629,8 +619,8 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         """
         with self._throttle.redeeming(UNKNOWN):
             answer = self._redeem(CONFIRMATION, "email", token, state)
-        self._leave(token_pair(answer, self._clock()))
-        return self._user(answer.get("user"))
+        self._logout.abandon(token_pair(answer, self._clock()).access_token)
+        return self._accounts.info(answer.get("user"))
 
     def resend_confirmation_email(
         self,
@@ -726,8 +716,8 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         except errors.ConflictError:
             answer = self._refreshed(refresh_token)
         tokens = token_pair(answer, self._clock())
-        if self._noted(tokens, self._user(answer.get("user"))).ended:
-            self._leave(tokens)
+        if self._noted(tokens, self._accounts.info(answer.get("user"))).ended:
+            self._logout.abandon(tokens.access_token)
             raise InvalidTokenError
         return tokens
 
@@ -823,7 +813,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         known = None if key is None else self._sessions.find(key)
         if key is not None and known is not None:
             self._sessions.end(key)
-            self._log_out_by_secret(self._tokens.mint(known.user_id, key), "local")
+            self._logout.end_by_secret(self._tokens.mint(known.user_id, key), "local")
 
     def sign_out_all(self, user_id: Id) -> None:
         """End every session of a user.
@@ -842,7 +832,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             return
         self._sessions.end_all(key)
         if self._tokens.can_mint:
-            self._log_out_by_secret(self._tokens.mint(key), "global")
+            self._logout.end_by_secret(self._tokens.mint(key), "global")
             return
         try:
             user = self.get_user(key)
@@ -906,62 +896,6 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         if key is None or self._members.find(key, user_id) is None:
             raise OrgMemberNotFoundError
 
-    def _user(self, data: Any) -> UserInfo:
-        return user_info(data if isinstance(data, Mapping) else {}, self._clock())
-
-    def _users(self, page: int, size: int) -> Iterator[Mapping[str, Any]]:
-        """Go through users from a page on, newest first."""
-        for number in count(page):
-            result = self._api.admin(
-                "GET", "/admin/users", errors={}, page=str(number), per_page=str(size)
-            )
-            users = result.json_object().get("users")
-            if not isinstance(users, list):
-                raise AuthBackendError("Supabase answered with something other than users")
-            yield from users
-            if len(users) < size:
-                return
-
-    def _change(self, user_id: str, body: dict[str, Any]) -> UserInfo:
-        if not body:
-            return self.get_user(user_id)
-        result = self._api.admin(
-            "PUT",
-            f"/admin/users/{user_id}",
-            body,
-            errors=errors.USER,
-            about=body.get("email", ""),
-            versioned="email" not in body,
-        )
-        return self._user(result.json_object())
-
-    def _replace_links(self, user: UserInfo) -> None:
-        """Have all links of a user die, of which the service keeps the newest of a kind; mail none.
-
-        It would take one that went to another address of the user's before.
-        """
-        confirmed = user.email_confirmed_at is not None
-        for kind in ("magiclink",) if confirmed else ("magiclink", "signup"):
-            body = {"type": kind, "email": user.email}
-            with contextlib.suppress(errors.NoSuchLinkError):  # confirmed at this very moment
-                self._api.admin("POST", "/admin/generate_link", body, errors=errors.LINK)
-
-    def _exists(self, user_id: str) -> bool:
-        try:
-            self.get_user(user_id)
-        except UserNotFoundError:
-            return False
-        return True
-
-    def _delete(self, user_id: str) -> bool:
-        path, body = f"/admin/users/{user_id}", {"should_soft_delete": False}
-        try:
-            self._api.admin("DELETE", path, body, errors=errors.USER)
-        except UserNotFoundError:
-            return False
-        self._events.record("user_deleted", user_id=user_id)
-        return True
-
     def _check_password(self, password: str, *context: str) -> None:
         check_password(self._config.password, password, context=context)
         if len(password.encode()) > _MAX_PASSWORD_BYTES:
@@ -984,15 +918,10 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         check_link(url)
         if self._setting("disable_signup"):
             raise SignupDisabledError
-        body = {
-            "email": address,
-            "password": password,
-            "email_confirm": False,
-            "user_metadata": profile,
-        }
-        made = self._api.admin("POST", "/admin/users", body, errors=errors.CREATE, about=address)
+        body = {"password": password, "user_metadata": profile}
+        user = self._accounts.create(address, body, confirmed=False)
         self._mailbox.post(CONFIRMATION, address, url, subject=subject)
-        return AuthResult(user=self._user(made.json_object()), tokens=None)
+        return AuthResult(user=user, tokens=None)
 
     def _by_mail(self, kind: str, url: str | None) -> tuple[dict[str, str], dict[str, str]]:
         """Return the query and the part of the body that make a mail of the project lead here."""
@@ -1032,7 +961,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
 
     def _entered(self, answer: Mapping[str, Any]) -> AuthResult:
         """Return the tokens of an answer with their user, and note whose the session is."""
-        tokens, user = token_pair(answer, self._clock()), self._user(answer.get("user"))
+        tokens, user = token_pair(answer, self._clock()), self._accounts.info(answer.get("user"))
         self._housekeeping.after_sign_in()
         self._noted(tokens, user)
         return AuthResult(user=user, tokens=tokens)
@@ -1053,36 +982,14 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         """End a session here, which holds even though the call fails, and at the service."""
         self._sessions.note(session_id, user_id)
         self._sessions.end(session_id)
-        self._log_out(access_token, "local")
-
-    def _log_out(self, access_token: str, scope: str) -> None:
-        try:
-            self._api.as_user("POST", "/logout", access_token, errors=errors.LOGOUT, scope=scope)
-        except errors.SignedOutError:
-            _log.debug("the session had ended at Supabase already")
-
-    def _log_out_by_secret(self, access_token: str, scope: str) -> None:
-        try:
-            self._log_out(access_token, scope)
-        except errors.NotTakenError as error:
-            raise ConfigError(
-                "Supabase does not take what SupabaseConfig.jwt_secret signs: set it anew, or to "
-                "nothing"
-            ) from error
-
-    def _leave(self, tokens: TokenPair) -> None:
-        """End the session that a redeemed link began; its tokens are given to nobody."""
-        try:
-            self._log_out(tokens.access_token, "local")
-        except AuthBackendError:
-            _log.warning("a session that nobody uses could not be ended at Supabase")
+        self._logout.end(access_token)
 
     def _taken_over(self, user: UserInfo) -> dict[str, Any]:
         """Drop what was set up over an address before its owner proved it; begin a session anew.
 
         A password that nobody knows takes the place of the present one, which ends all sessions.
         """
-        self._change(user.id, {"password": f"aA1!{secrets.token_urlsafe(36)}"})
+        self._accounts.change(user.id, {"password": f"aA1!{secrets.token_urlsafe(36)}"})
         self._sessions.end_all(user.id)
         return self._entered_by_link(user.email)
 
@@ -1099,7 +1006,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
                 "and which would confirm an address: set SupabaseConfig.jwt_secret"
             )
         answer = self._entered_by_link(user.email)
-        self._log_out(token_pair(answer, self._clock()).access_token, "global")
+        self._logout.end(token_pair(answer, self._clock()).access_token, "global")
 
 
 def _challenge(challenge: str) -> dict[str, str]:

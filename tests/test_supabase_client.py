@@ -225,7 +225,7 @@ def test_pages_need_not_be_aligned(auth, project, clock, monkeypatch):
         for offset in range(9):
             found = [user.email for user in auth.list_users(limit=limit, offset=offset)]
             assert found == everybody[offset : offset + limit]
-    monkeypatch.setattr("derp_auth_lite.supabase_client._PAGE", 3)
+    monkeypatch.setattr("derp_auth_lite._supabase.accounts._PAGE", 3)
     assert [user.email for user in auth.list_users()] == everybody
     assert [user.email for user in auth.list_users(limit=5, offset=1)] == everybody[1:6]
     assert {call.query["page"] for call in project.calls if call.method == "GET"} > {"1", "2", "3"}
