@@ -134,7 +134,7 @@ class Orgs:
 
 def _path(which: Which) -> str:
     org_id, slug = which
-    if org_id is None and slug is not None and slug.startswith(_ID):
+    if org_id is None and isinstance(slug, str) and slug.startswith(_ID):
         org_id = slug  # an organization without a slug has its id for one
     if org_id is not None:
         return f"{_ORGS}/{as_key(org_id, OrgNotFoundError)}"
