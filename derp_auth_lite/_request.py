@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ __all__ = ["UNKNOWN", "Caller", "bearer_token", "caller_of", "clean_address", "w
 
 _MAX_AGENT = 512
 _MAX_FORWARDED = 2048
+_REMEMBERED = 1024  # addresses: to parse one takes as long as to read a row
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 
 
@@ -101,6 +103,11 @@ def clean_address(value: object) -> str | None:
         text = text[1:].split("]", 1)[0]
     elif text.count(":") == 1:
         text = text.split(":", 1)[0]
+    return _usual_form(text)
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _usual_form(text: str) -> str | None:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

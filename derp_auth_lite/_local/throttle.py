@@ -17,6 +17,7 @@ tell nobody who exists (OWASP ASVS 5.0, 6.3.8).
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import logging
 import math
@@ -47,6 +48,7 @@ _UNKNOWN_FACTOR = 10
 _DAY = 24 * 3600.0
 _FAMILIAR_SECONDS = 30 * _DAY
 _LONGEST_ADDRESS = 320
+_REMEMBERED = 1024  # ranges: a sign-in asks for its own several times
 _BURST, _HOURLY = "mail_by_address_burst", "mail_by_address"
 
 
@@ -63,6 +65,7 @@ class Attempt:
         return f"{self.account}:{self.range}"
 
 
+@functools.lru_cache(maxsize=_REMEMBERED)
 def network_range(address: str | None) -> str:
     """Return the network that an address is counted under.
 
