@@ -94,6 +94,19 @@ def test_the_idle_limit_is_written_once_a_minute_at_the_most(auth, tokens, clock
     assert active_until() != first
 
 
+def test_a_session_that_ends_soon_anyway_is_read_and_not_written(auth, tokens, clock, monkeypatch):
+    cookie = auth.issue_session_cookie(tokens)
+    for _ in range(5):
+        clock.advance(days=5)
+        assert auth.authenticate_cookie(cookie) is not None
+    written = []
+    fetch = auth._db.fetch
+    monkeypatch.setattr(auth._db, "fetch", lambda *a, **k: written.append(a) or fetch(*a, **k))
+    clock.advance(days=4)
+    assert auth.authenticate_cookie(cookie) is not None
+    assert written == []
+
+
 def test_a_session_is_fresh_for_as_long_as_is_asked(auth, tokens, clock):
     cookie = auth.issue_session_cookie(tokens)
     clock.advance(minutes=10)

@@ -236,6 +236,17 @@ def test_row_15_a_retry_after_a_lost_answer_gets_the_present_pair_again(auth, ad
     assert auth.refresh_token(again.refresh_token).refresh_token != again.refresh_token
 
 
+def test_row_15_a_machine_whose_clock_is_a_second_behind_sees_a_retry_and_no_theft(
+    auth, ada, clock
+):
+    lost = auth.refresh_token(ada.tokens.refresh_token)
+    clock.advance(seconds=-1)
+    assert auth.refresh_token(ada.tokens.refresh_token).refresh_token == lost.refresh_token
+    clock.advance(microseconds=-1)
+    with pytest.raises(InvalidTokenError):
+        auth.refresh_token(ada.tokens.refresh_token)
+
+
 def test_row_15_a_stolen_token_presented_later_ends_the_session_for_thief_and_owner(
     auth, ada, clock
 ):
@@ -275,6 +286,13 @@ def test_row_16_a_disabled_user_cannot_refresh_and_a_demoted_one_gets_the_new_ro
     auth.update_user(user_id=ada.user.id, is_active=False)
     with pytest.raises(InvalidTokenError):
         auth.refresh_token(refreshed.refresh_token)
+
+
+def test_row_16_who_is_let_in_again_has_none_of_the_sessions_from_before(auth, ada):
+    for is_active in (False, True):
+        auth.update_user(user_id=ada.user.id, is_active=is_active)
+    assert not alive(auth, ada.tokens)
+    assert auth.list_sessions() == []
 
 
 def test_row_16_a_session_that_outlived_its_users_disabling_is_not_refreshed(auth, ada):
