@@ -378,9 +378,9 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             first_name: Filled in where the profile has none; likewise *last_name*.
 
         Raises:
-            InvalidCredentialsError: Email or password did not match.
+            InvalidCredentialsError: Email or password did not match, or the account is disabled:
+                which of them, Supabase tells without a look at the password, and this client not.
             EmailNotConfirmedError: The password is right, the address not yet confirmed.
-            UserDisabledError: The account is disabled; Supabase says so whatever the password is.
             RateLimitedError: A limit, the project's or that of sign-ins.
         """
         names = profile_changes({"first_name": first_name, "last_name": last_name})
@@ -396,6 +396,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             answer = self._api.public(
                 "/token", body, errors=errors.PASSWORD, about=address, grant_type="password"
             )
+        self._refuse_foreign_password(answer)
         result = self._entered(answer)
         missing = {n: v for n, v in names.items() if v and not getattr(result.user, n)}
         if not missing:
@@ -454,7 +455,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
             answer = self._redeem(MAGIC_LINK, "email", token, state)
         user = self._accounts.info(answer.get("user"))
         self._throttle.proved(user.email, caller)
-        if is_first_proof(user, by_code=state is not None):
+        if self._is_proved_now(user, state):
             answer = self._taken_over(user)
         return self._entered(answer)
 
@@ -591,6 +592,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         with self._throttle.redeeming(UNKNOWN):
             answer = self._redeem(RECOVERY, "recovery", token, state)
         tokens, user = token_pair(answer, self._clock()), self._accounts.info(answer.get("user"))
+        self._is_proved_now(user, state)
         try:
             changed = self._api.as_user(
                 "PUT",
@@ -605,6 +607,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         finally:
             self._logout.abandon(tokens.access_token)
         self._sessions.end_all(user.id)
+        self._sessions.paid_password(user.id)
         self._throttle.proved(user.email, UNKNOWN)
         return self._accounts.info(changed.json_object())
 
@@ -984,14 +987,33 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         self._sessions.end(session_id)
         self._logout.end(access_token)
 
-    def _taken_over(self, user: UserInfo) -> dict[str, Any]:
-        """Drop what was set up over an address before its owner proved it; begin a session anew.
+    def _is_proved_now(self, user: UserInfo, state: str | None) -> bool:
+        """Tell whether a link's redemption was the first proof of its address.
 
-        A password that nobody knows takes the place of the present one, which ends all sessions.
+        Then the password may be somebody else's. That is written down first, so that neither a
+        failure nor the end of this process lets it open anything before it is replaced.
         """
-        self._accounts.change(user.id, {"password": f"aA1!{secrets.token_urlsafe(36)}"})
-        self._sessions.end_all(user.id)
+        if is_first_proof(user, by_code=state is not None):
+            self._sessions.owe_password(user.id)
+        return self._sessions.owes_password(user.id)
+
+    def _taken_over(self, user: UserInfo) -> dict[str, Any]:
+        """Drop what was set up over an address before its owner proved it; begin a session anew."""
+        self._replace_password(user.id)
         return self._entered_by_link(user.email)
+
+    def _replace_password(self, user_id: str) -> None:
+        """Put one that nobody knows into the place of a password, which ends all sessions."""
+        self._sessions.end_all(user_id)
+        self._accounts.change(user_id, {"password": f"aA1!{secrets.token_urlsafe(36)}"})
+        self._sessions.paid_password(user_id)
+
+    def _refuse_foreign_password(self, answer: Mapping[str, Any]) -> None:
+        """Refuse a password that was to be replaced when something failed; replace it now."""
+        user = self._accounts.info(answer.get("user"))
+        if self._sessions.owes_password(user.id):
+            self._replace_password(user.id)
+            raise InvalidCredentialsError
 
     def _entered_by_link(self, email: str) -> dict[str, Any]:
         """Return the answer to a magic link that is made and redeemed here; no mail is sent."""

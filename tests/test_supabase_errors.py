@@ -88,7 +88,7 @@ ROWS = [
     ("sign_up", 429, "over_email_send_rate_limit", RateLimitedError),
     ("sign_in", 400, "invalid_credentials", InvalidCredentialsError),
     ("sign_in", 400, "email_not_confirmed", EmailNotConfirmedError),
-    ("sign_in", 400, "user_banned", UserDisabledError),
+    ("sign_in", 400, "user_banned", InvalidCredentialsError),
     ("sign_in", 422, "email_provider_disabled", AuthBackendError),
     ("sign_in", 429, "over_request_rate_limit", RateLimitedError),
     ("magic_link", 422, "otp_disabled", SWALLOWED),

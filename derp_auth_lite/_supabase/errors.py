@@ -141,8 +141,10 @@ SIGN_UP: Table = {
 PASSWORD: Table = {
     "invalid_credentials": _WRONG,
     "email_not_confirmed": _plain(EmailNotConfirmedError),
-    "user_banned": _plain(UserDisabledError),
+    "user_banned": _WRONG,
 }
+"""That a user is banned is said whatever the password is: whoever asks must not learn that."""
+
 _UNSENT = dict.fromkeys(
     (
         "over_email_send_rate_limit",

@@ -22,6 +22,7 @@ FORGOTTEN = timedelta(days=90)
 is one, makes it known again."""
 
 _MARKS = uuid.UUID("0f4f2d2e-9a0b-5c57-8d0e-6d61726b7321")
+_DEBTS = uuid.UUID("3b1c86a4-52f7-5e0d-9c21-64656274735f")
 
 
 def _check() -> Any:
@@ -180,6 +181,22 @@ class RemoteSessions:
         """Tell whether all sessions of a user were ended at *since* or later."""
         return self._engine.fetch_one(_IS_OVER, id=_mark_of(user_id), since=since) is not None
 
+    def owe_password(self, user_id: str) -> None:
+        """Note that an address was proved beneath a password that somebody else may have set."""
+        debt = _debt_of(user_id)  # the row is nobody's, so that it ends with no session
+        with self._engine.transaction():
+            self.note(debt, debt)
+            self.set_org(debt, debt, debt)  # what has an organization is not forgotten
+
+    def owes_password(self, user_id: str) -> bool:
+        """Tell whether that password may still be there."""
+        debt = self.find(_debt_of(user_id))
+        return debt is not None and not debt.ended
+
+    def paid_password(self, user_id: str) -> None:
+        """Note that another one has taken its place."""
+        self.end(_debt_of(user_id))
+
     def forget_org(self, org_id: str, user_id: str | None = None) -> None:
         """Take an organization out of all sessions, or just of a user's."""
         if user_id is None:
@@ -193,6 +210,11 @@ class RemoteSessions:
         return self._engine.execute(
             _PURGE, ended_before=now - KEPT, created_before=now - FORGOTTEN, limit=limit
         )
+
+
+def _debt_of(user_id: str) -> str:
+    """Return the id of the row that stands for a user's password to be replaced."""
+    return str(uuid.uuid5(_DEBTS, user_id))
 
 
 def _mark_of(user_id: str) -> str:
