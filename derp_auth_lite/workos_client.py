@@ -338,6 +338,7 @@ class WorkOSAuthClient(BaseAuthClient):
             PasswordValidationError: WorkOS refuses the password.
         """
         user = user_info(self._accounts.set_password(user_id, password))
+        self._recent.paid_password(user.id)
         self.sign_out_all(user.id)
         return user
 
@@ -439,6 +440,7 @@ class WorkOSAuthClient(BaseAuthClient):
         with self._throttle.guessing(self._throttle.sign_in(address, caller), caller):
             answer = self._by_password(address, password, caller)
         result = self._entered(answer)
+        self._refuse_foreign_password(result)
         missing = {n: v for n, v in names.items() if v and not getattr(result.user, n)}
         if not missing:
             return result
@@ -546,12 +548,13 @@ class WorkOSAuthClient(BaseAuthClient):
         caller = self._caller(None, user_agent, ip_address)
         with self._throttle.guessing(self._throttle.code(email, caller), caller):
             known = self._accounts.by_email(email)
-            answer = self._api.authenticate(
-                MAGIC_AUTH, errors=errors.REDEEM, caller=caller, code=code, email=email
-            )
+            with self._first_proof(known) as is_first:
+                answer = self._api.authenticate(
+                    MAGIC_AUTH, errors=errors.REDEEM, caller=caller, code=code, email=email
+                )
         self._throttle.proved(email, caller)
         result = self._entered(answer, disabled=InvalidTokenError)
-        if known is not None and known.get("email_verified") is not True:
+        if is_first or self._recent.owes_password(result.user.id):
             self._take_over(result)
         return result
 
@@ -684,6 +687,7 @@ class WorkOSAuthClient(BaseAuthClient):
             raise InvalidTokenError
         with self._throttle.redeeming(UNKNOWN):
             user_id = self._accounts.reset(token, new_password).get("id")
+        self._recent.paid_password(str(user_id))
         self.sign_out_all(str(user_id))
         user = self.get_user(str(user_id))
         self._throttle.proved(user.email, UNKNOWN)
@@ -1193,9 +1197,39 @@ class WorkOSAuthClient(BaseAuthClient):
         WorkOS cannot take a password away: one that nobody knows takes its place.
         """
         assert result.tokens is not None
-        self._accounts.set_password(result.user.id, secrets.token_urlsafe(48))
+        user_id = result.user.id
+        self._recent.end_sessions(user_id)
+        self._accounts.set_password(user_id, secrets.token_urlsafe(48))
+        self._recent.paid_password(user_id)
         own = unverified_claims(result.tokens.access_token)["sid"]
-        self._end_sessions(result.user.id, but=own)
+        self._end_sessions(user_id, but=own)
+        self._recent.sessions_ended(user_id)
+
+    @contextlib.contextmanager
+    def _first_proof(self, user: Mapping[str, Any] | None) -> Iterator[bool]:
+        """Tell whether what is redeemed within is the first proof of a user's address.
+
+        Then the password may be somebody else's. That is written down first, so that neither a
+        failure nor the end of this process lets it open anything before it is replaced.
+        """
+        if user is None or user.get("email_verified") is True:
+            yield False
+            return
+        user_id = str(user.get("id"))
+        self._recent.owe_password(user_id)
+        try:
+            yield True
+        except InvalidTokenError:
+            self._recent.paid_password(user_id)
+            raise
+
+    def _refuse_foreign_password(self, result: AuthResult) -> None:
+        """Refuse a password that was to be replaced when something failed; replace it now."""
+        user = result.user
+        if user.email_confirmed_at is not None and self._recent.owes_password(user.id):
+            self.set_password(user_id=user.id, password=secrets.token_urlsafe(48))
+            self._recent.paid_password(user.id)
+            raise InvalidCredentialsError
 
     def _revoke(self, session_id: str) -> None:
         path, body = "/user_management/sessions/revoke", {"session_id": session_id}

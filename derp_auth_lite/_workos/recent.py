@@ -55,6 +55,23 @@ class Recent:
         note = None if self._kv is None else self._kv.get(_key("sessions", user_id))
         return None if note is None else _moment(note)
 
+    def owe_password(self, user_id: str) -> None:
+        """Note that an address is being proved beneath a password that somebody else may have set.
+
+        The note stays until :meth:`paid_password`.
+        """
+        if self._kv is not None:
+            self._kv.set(_key("password", user_id), b"1")
+
+    def owes_password(self, user_id: str) -> bool:
+        """Tell whether that password may still be there."""
+        return self._kv is not None and self._kv.exists(_key("password", user_id))
+
+    def paid_password(self, user_id: str) -> None:
+        """Note that another one has taken its place, or that nothing was proved."""
+        if self._kv is not None:
+            self._kv.delete(_key("password", user_id))
+
     def org_changed(self, org_id: str, user_id: str = "") -> None:
         """Ask the service for the memberships of an organization, or of one user in it."""
         self._note("org", org_id, user_id)

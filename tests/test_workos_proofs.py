@@ -1,0 +1,112 @@
+"""A first proof of an address, and the password that somebody else may have set before it.
+
+WorkOS proves the address by one call and has the password replaced by another: whatever happens
+between them, that password opens nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from derp_auth_lite.exceptions import AuthBackendError, InvalidCredentialsError, InvalidTokenError
+from derp_auth_lite.kv.memory import MemoryKV
+from derp_auth_lite.testing.service import Reply
+from derp_auth_lite.testing.workos import FakeWorkOS
+
+from .support import PASSWORD
+from .workos_support import ADA, PAGE, connected
+
+OWNERS = "the password of the owner"
+
+
+@pytest.fixture
+def service(auth_clock):
+    with FakeWorkOS(clock=auth_clock) as service:
+        yield service
+
+
+@pytest.fixture
+def kv(auth_clock):
+    return MemoryKV(clock=auth_clock)
+
+
+@pytest.fixture
+def auth(service, auth_clock, kv):
+    with connected(service.config, auth_clock, kv=kv) as client:
+        client._api.http._retries = 0
+        yield client
+
+
+def link(auth, service):
+    auth.sign_in_with_magic_link(email=ADA, magic_link_url=PAGE)
+    return auth.magic_link_token(email=ADA, code=service.last_mail().code)
+
+
+def fail_from(service, point, *, done):
+    """Answer nothing from call number *point* on; return what ends that."""
+    numbers, real = itertools.count(1), service.handle
+
+    def handle(call):
+        if next(numbers) < point:
+            return real(call)
+        if done:
+            real(call)
+        return Reply(raw=iter(()))
+
+    service.handle = handle
+    return lambda: setattr(service, "handle", real)
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["not done", "not answered"])
+@pytest.mark.parametrize("point", [1, 2, 3, 4, 5])
+def test_a_failure_at_any_call_leaves_a_password_that_opens_nothing_once_the_address_is_proved(
+    auth, service, auth_clock, point, done
+):
+    thief = auth.sign_up(email=ADA, password=PASSWORD).tokens
+    auth_clock.advance(hours=1)
+    token = link(auth, service)
+    mend = fail_from(service, point, done=done)
+    with pytest.raises(AuthBackendError):
+        auth.verify_magic_link(token)
+    mend()
+    if service.environment.by_email(ADA)["email_verified"]:
+        for _ in range(2):
+            with pytest.raises(InvalidCredentialsError):
+                auth.sign_in_with_password(ADA, PASSWORD)
+    auth_clock.advance(minutes=2)
+    owner = auth.verify_magic_link(link(auth, service))
+    with pytest.raises(InvalidCredentialsError):
+        auth.sign_in_with_password(ADA, PASSWORD)
+    with pytest.raises(InvalidTokenError):
+        auth.refresh_token(thief.refresh_token)
+    assert auth.refresh_token(owner.tokens.refresh_token)
+
+
+def test_who_never_proved_the_address_keeps_the_password_while_others_guess_codes(auth, service):
+    auth.sign_up(email=ADA, password=PASSWORD)
+    link(auth, service)
+    with pytest.raises(InvalidTokenError):
+        auth.verify_magic_link(auth.magic_link_token(email=ADA, code="000000x"))
+    assert auth.sign_in_with_password(ADA, PASSWORD).tokens
+    service.environment.by_email(ADA)["email_verified"] = True
+    assert auth.sign_in_with_password(ADA, PASSWORD).tokens
+
+
+@pytest.mark.parametrize("how", ["reset", "set"])
+def test_a_password_that_is_set_afterwards_is_the_owners(auth, service, how):
+    user = auth.sign_up(email=ADA, password=PASSWORD).user
+    token = link(auth, service)
+    mend = fail_from(service, 3, done=False)
+    with pytest.raises(AuthBackendError):
+        auth.verify_magic_link(token)
+    mend()
+    if how == "set":
+        auth.set_password(user_id=user.id, password=OWNERS)
+    else:
+        auth.request_password_recovery(email=ADA, recovery_url=PAGE)
+        auth.reset_password(service.last_mail().code, OWNERS)
+    assert auth.sign_in_with_password(ADA, OWNERS).tokens
+    assert auth.verify_magic_link(link(auth, service)).tokens
+    assert auth.sign_in_with_password(ADA, OWNERS).tokens
