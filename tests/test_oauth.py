@@ -31,6 +31,7 @@ from derp_auth_lite.exceptions import (
     UserDisabledError,
     UserNotFoundError,
 )
+from derp_auth_lite.kv.memory import MemoryKV
 from derp_auth_lite.providers import GitHubProvider, OAuthUserInfo
 
 from .servers import oidc_provider
@@ -207,6 +208,30 @@ class TestTheState:
         idp.claims["nonce"] = "another"
         with pytest.raises(InvalidCredentialsError):
             auth.sign_in_with_oauth("corp", "code", state=start.state)
+
+    def test_row_6_of_two_who_bring_one_state_at_the_same_moment_one_is_refused(
+        self, make_auth, settings, idp, clock
+    ):
+        class Overtaken(MemoryKV):
+            """Somebody else comes while the first one reads."""
+
+            meanwhile = staticmethod(lambda: None)
+
+            def get(self, key):
+                value = super().get(key)
+                act, self.meanwhile = self.meanwhile, lambda: None
+                act()
+                return value
+
+        auth = make_auth(**settings, kv=Overtaken(clock=clock))
+        start = begin(auth, idp)
+        came = []
+        auth._kv_client.meanwhile = lambda: came.append(
+            auth.sign_in_with_oauth("corp", "code", state=start.state, binding=start.binding)
+        )
+        with pytest.raises(InvalidCredentialsError):
+            auth.sign_in_with_oauth("corp", "code", state=start.state, binding=start.binding)
+        assert len(came) == 1
 
     def test_row_6_the_state_of_another_secret_is_refused(self, auth, make_auth, settings, idp):
         start = begin(auth, idp)

@@ -484,6 +484,7 @@ class TestContext:
             "lovelace wrote the first program",
             "my dear ada lovelace",
             "lovelace20261",
+            "62026lovelace",
             "adverb lace love",
             "engineering",
             "differencial",
