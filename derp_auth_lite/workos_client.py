@@ -87,6 +87,7 @@ __all__ = ["WorkOSAuthClient"]
 _log = logging.getLogger(__name__)
 
 _MAX_TOKEN = 4096
+_NO_CODE = "none"
 _NOBODY = "user_00000000000000000000000000"
 """An id that the service gives to nobody: it is the first of all, of the year 1970."""
 
@@ -200,7 +201,7 @@ class WorkOSAuthClient(BaseAuthClient):
                 Outbox(self._db, HOSTED_LIFETIMES),
                 Events(self._db),
                 self._email_client,
-                CodeMail(self._api, self._accounts),
+                CodeMail(self._api, self._accounts, self._keys),
                 automatic=self._automatic_mail,
             )
 
@@ -548,6 +549,10 @@ class WorkOSAuthClient(BaseAuthClient):
         caller = self._caller(None, user_agent, ip_address)
         with self._throttle.guessing(self._throttle.code(email, caller), caller):
             known = self._accounts.by_email(email)
+            if known is None:
+                # Asking for a link makes an account, so that this was an address of before. There
+                # are as many calls: time does not tell who has one.
+                code = _NO_CODE
             with self._first_proof(known) as is_first:
                 answer = self._api.authenticate(
                     MAGIC_AUTH, errors=errors.REDEEM, caller=caller, code=code, email=email
@@ -686,7 +691,7 @@ class WorkOSAuthClient(BaseAuthClient):
         if not _plausible(token):
             raise InvalidTokenError
         with self._throttle.redeeming(UNKNOWN):
-            user_id = self._accounts.reset(token, new_password).get("id")
+            user_id = self._accounts.reset(self._still_good(token), new_password).get("id")
         self._recent.paid_password(str(user_id))
         self.sign_out_all(str(user_id))
         user = self.get_user(str(user_id))
@@ -1204,6 +1209,21 @@ class WorkOSAuthClient(BaseAuthClient):
         own = unverified_claims(result.tokens.access_token)["sid"]
         self._end_sessions(user_id, but=own)
         self._recent.sessions_ended(user_id)
+
+    def _still_good(self, token: str) -> str:
+        """Return the service's token of a recovery, unless its link went to an address of before.
+
+        Where WorkOS mails, its link is not known to be one.
+
+        Raises:
+            InvalidTokenError: The account has another address now, or the link was not made here.
+        """
+        if self._mailbox is None:
+            return token
+        email, own = links.unbind(self._keys, token)
+        if self._accounts.by_email(email) is None:
+            raise InvalidTokenError
+        return own
 
     @contextlib.contextmanager
     def _first_proof(self, user: Mapping[str, Any] | None) -> Iterator[bool]:

@@ -10,6 +10,8 @@ import itertools
 
 import pytest
 
+from derp_auth_lite._workos import links
+from derp_auth_lite.email import EmailClient
 from derp_auth_lite.exceptions import AuthBackendError, InvalidCredentialsError, InvalidTokenError
 from derp_auth_lite.kv.memory import MemoryKV
 from derp_auth_lite.testing.service import Reply
@@ -110,3 +112,59 @@ def test_a_password_that_is_set_afterwards_is_the_owners(auth, service, how):
     assert auth.sign_in_with_password(ADA, OWNERS).tokens
     assert auth.verify_magic_link(link(auth, service)).tokens
     assert auth.sign_in_with_password(ADA, OWNERS).tokens
+
+
+class TestAddressesOfBefore:
+    """What was mailed to an address is worth nothing once the account has another."""
+
+    @pytest.fixture(params=[False, True], ids=["WorkOS mails", "the library mails"])
+    def mailing(self, request, service, auth_clock):
+        email = EmailClient.in_memory(clock=auth_clock) if request.param else None
+        with connected(service.config, auth_clock, email=email) as client:
+            yield client
+
+    def test_a_magic_link_enters_and_proves_nothing(self, mailing, service):
+        user = mailing.create_user(email=ADA, confirmed=True)
+        mailing.sign_in_with_magic_link(email=ADA, magic_link_url=PAGE)
+        if mailing.email_client is not None:
+            mailing.deliver_mail()
+        token = mailing.magic_link_token(email=ADA, code=service.last_mail().code)
+        mailing.update_user(user_id=user.id, email="new@example.com")
+        with pytest.raises(InvalidTokenError):
+            mailing.verify_magic_link(token)
+        assert mailing.get_user(user.id).email_confirmed_at is None
+        assert not service.environment.sessions
+
+    def test_a_confirmation_proves_nothing(self, mailing, service):
+        user = mailing.create_user(email=ADA)
+        mailing.resend_confirmation_email(email=ADA, confirmation_url=PAGE)
+        if mailing.email_client is not None:
+            mailing.deliver_mail()
+        token = mailing.confirmation_token(user_id=user.id, code=service.last_mail().code)
+        mailing.update_user(user_id=user.id, email="new@example.com")
+        with pytest.raises(InvalidTokenError):
+            mailing.confirm_email(token)
+        assert mailing.get_user(user.id).email_confirmed_at is None
+
+    def test_a_recovery_link_of_the_library_sets_no_password(self, service, auth_clock):
+        email = EmailClient.in_memory(clock=auth_clock)
+        with connected(service.config, auth_clock, email=email) as auth:
+            user = auth.create_user(email=ADA, password=PASSWORD, confirmed=True)
+            auth.request_password_recovery(email=ADA, recovery_url=PAGE)
+            auth.deliver_mail()
+            token, raw = email.sent[-1].token, service.last_mail().code
+            auth.update_user(user_id=user.id, email="new@example.com")
+            bound_anew = links.join("recover", "new@example.com", raw)
+            for tried in (token, raw, bound_anew, f"{token}A", token[:-8], ""):
+                with pytest.raises(InvalidTokenError):
+                    auth.reset_password(tried, OWNERS)
+            assert auth.sign_in_with_password("new@example.com", PASSWORD).tokens
+            auth.update_user(user_id=user.id, email=ADA)
+            assert auth.reset_password(token, OWNERS).email == ADA
+
+    def test_an_address_with_capitals_at_the_service_is_the_same(self, auth, service):
+        theirs = service.environment.add_user({"email": ADA}) | {"email": "Ada@Example.com"}
+        service.disturb(200, {"data": [theirs]}, path="/users")
+        assert auth.find_user(ADA).id == theirs["id"]
+        service.disturb(200, {"data": [theirs | {"email": "eve@example.com"}]}, path="/users")
+        assert auth.find_user(ADA) is None

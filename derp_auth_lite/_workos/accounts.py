@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..exceptions import InvalidTokenError, UserNotFoundError
+from .._addresses import normalize_email
+from ..exceptions import InvalidEmailError, InvalidTokenError, UserNotFoundError
 from . import errors
 from .api import WorkOS, user_path
 from .errors import Table
@@ -35,7 +36,7 @@ class Accounts:
         """Return the user with this address, or ``None``."""
         rows = self._api.get(USERS, errors={}, email=email, limit=1).get("data")
         found = rows[0] if isinstance(rows, list) and rows else None
-        return found if isinstance(found, dict) and found.get("email") == email else None
+        return found if isinstance(found, dict) and _address(found) == email else None
 
     def create(self, email: str, changes: Mapping[str, Any], **more: Any) -> dict[str, Any]:
         """Make a user of checked fields.
@@ -132,6 +133,14 @@ class Accounts:
         body = {"token": token, "new_password": password}
         path = "/user_management/password_reset/confirm"
         return _user_in(self._api.post(path, body, errors=errors.RESET))
+
+
+def _address(user: Mapping[str, Any]) -> str | None:
+    """Return a user's address as this library writes it; what others made may have capitals."""
+    try:
+        return normalize_email(user.get("email") or "")
+    except (InvalidEmailError, TypeError):
+        return None
 
 
 def _user_in(answer: dict[str, Any]) -> dict[str, Any]:

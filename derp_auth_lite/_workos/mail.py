@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from .._keys import KeyRing
 from .._local.mailbox import CONFIRMATION, MAGIC_LINK, RECOVERY
 from .._local.outbox import Intent
 from .._mail.links import link_with_token
@@ -27,9 +28,10 @@ _LIFETIMES = {
 class CodeMail:
     """Resolves intents."""
 
-    def __init__(self, api: WorkOS, accounts: Accounts) -> None:
+    def __init__(self, api: WorkOS, accounts: Accounts, keys: KeyRing) -> None:
         self._api = api
         self._accounts = accounts
+        self._keys = keys
 
     def __call__(self, intent: Intent) -> Mapping[str, object] | None:
         """Return the variables of a mail; ``None`` where nobody is to get it.
@@ -60,7 +62,8 @@ class CodeMail:
 
     def _recovery(self, intent: Intent) -> str | None:
         reset = self._accounts.ask("/password_reset", {"email": intent.email}, errors=RECOVER)
-        return _text(reset, "password_reset_token", "token")
+        token = _text(reset, "password_reset_token", "token")
+        return links.bind(self._keys, intent.email, token)
 
     def _confirmation(self, intent: Intent) -> str | None:
         """Return the code that the sign-up asked for, or have another made.
