@@ -1311,13 +1311,7 @@ class WorkOSAuthClient(BaseAuthClient):
         """Spend the state; ``None`` for a caller who guards it alone."""
         if state is NOT_GIVEN:
             return None
-        return self._flows.end(
-            state,
-            provider=name,
-            binding=None if binding is NOT_GIVEN else binding,
-            bound=binding is not NOT_GIVEN,
-            user_id=None,
-        )
+        return self._flows.end(state, provider=name, binding=binding, user_id=None)
 
     def _with_present_role(self, session: SessionInfo) -> SessionInfo:
         """Return a session with the membership of now, where that may differ from its token's."""

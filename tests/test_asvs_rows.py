@@ -173,7 +173,7 @@ def test_9_2_2_a_token_of_one_kind_is_refused_as_any_other(make_auth, kind, aske
         "mailed link": auth._email_client.sent[-1].token,
         "OAuth state": state,
     }
-    about = {"provider": "corp", "binding": binding, "bound": True, "user_id": None}
+    about = {"provider": "corp", "binding": binding, "user_id": None}
     taken = {
         "access token": lambda token: auth.authenticate(Request(token)),
         "refresh token": auth.refresh_token,
@@ -287,7 +287,7 @@ def test_11_2_4_what_somebody_presents_is_compared_in_constant_time(make_auth, m
         "cookie": lambda: auth.authenticate_cookie(cookie[:-20] + changed),
         "link": lambda: refused(auth.reset_password, link, OTHER),
         "state": lambda: refused(
-            auth._flows.end, state, provider="corp", binding=binding, bound=True, user_id=None
+            auth._flows.end, state, provider="corp", binding=binding, user_id=None
         ),
     }[kind]()
     assert compared

@@ -77,13 +77,12 @@ class OAuthFlows:
         *,
         provider: str,
         binding: str | None,
-        bound: bool,
         user_id: str | None,
     ) -> Flow:
         """Return the flow of *state* and spend it; of many callers at once one gets it.
 
         Args:
-            bound: Hold *binding* against the flow, whatever it is.
+            binding: From the browser; held against the flow unless it is ``NOT_GIVEN``.
             user_id: Whose link this must be; ``None`` for a sign-in.
 
         Raises:
@@ -95,8 +94,9 @@ class OAuthFlows:
         if state is None or fields is None:
             raise _refusal()
         flow = Flow(**fields)
-        same_browser = not bound or hmac.compare_digest(_hash(binding or ""), flow.binding_hash)
-        if flow.provider != provider or flow.user_id != user_id or not same_browser:
+        if flow.provider != provider or flow.user_id != user_id:
+            raise _refusal()
+        if binding is not NOT_GIVEN and not _is_hash_of(binding or "", flow.binding_hash):
             raise _refusal()
         if not self._records.remove(state):
             raise _refusal()
@@ -117,6 +117,10 @@ class OAuthFlows:
 
 def _hash(binding: str) -> str:
     return hashlib.sha256(binding.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _is_hash_of(binding: str, binding_hash: str) -> bool:
+    return hmac.compare_digest(_hash(binding), binding_hash)
 
 
 def _refusal() -> InvalidCredentialsError:

@@ -123,10 +123,9 @@ class OAuth:
         if callback.state is NOT_GIVEN and not self._require_state:
             return None
         return self._flows.end(
-            _given(callback.state),
+            callback.state,
             provider=callback.provider,
-            binding=_given(callback.binding),
-            bound=callback.binding is not NOT_GIVEN,
+            binding=callback.binding,
             user_id=user_id,
         )
 
@@ -134,7 +133,7 @@ class OAuth:
         self, provider: BaseOAuthProvider[Any], callback: Callback, flow: Flow | None
     ) -> OAuthUserInfo:
         if flow is not None or callback.iss is not NOT_GIVEN:
-            provider.check_issuer(_given(callback.iss))
+            provider.check_issuer(None if callback.iss is NOT_GIVEN else callback.iss)
         state = callback.state if flow is not None else None
         return provider.authenticate(
             callback.code,
@@ -142,10 +141,6 @@ class OAuth:
             code_verifier=state and self._flows.verifier(state),
             nonce=state and self._flows.nonce(state),
         )
-
-
-def _given(value: str | None) -> str | None:
-    return None if value is NOT_GIVEN else value
 
 
 def configured_providers(

@@ -75,7 +75,7 @@ class Consumed:
     def _states(self):
         flows = self.auth._flows
         state, binding = flows.begin("google", redirect_uri=None, user_id=None)
-        about = {"provider": "google", "binding": binding, "bound": True, "user_id": None}
+        about = {"provider": "google", "binding": binding, "user_id": None}
         flows.end(state, **about)
         self.tries["OAuth state"] = lambda: self._works(flows.end, state, **about)
 
