@@ -204,6 +204,20 @@ def test_only_derp_is_read_from_a_database():
     run("app.db", "import", "postgresql://x/y", "--from", "django", ends=2)
 
 
+def test_a_database_of_something_else_stays_as_it_is(tmp_path):
+    with closing(sqlite3.connect("other.db")) as other:
+        other.execute("CREATE TABLE notes (text)")
+        other.commit()
+    before = Path("other.db").read_bytes()
+    for command in (["users", "list"], ["export", "-"], ["doctor"], ["purge"]):
+        told = run("other.db", *command, ends=4).stderr
+        assert told.startswith("Error: other.db holds no accounts: derp-auth-lite init makes")
+    assert Path("other.db").read_bytes() == before
+    assert [each.name for each in Path().iterdir()] == ["other.db"]
+    run("other.db", "init")
+    assert run("other.db", "users", "list").exit_code == 0
+
+
 def test_an_old_database_gets_its_tables_first(tmp_path):
     Path("empty.db").touch()
     assert "1 new" in run("empty.db", "import", "-", stdin=file_of(user(1))).stdout

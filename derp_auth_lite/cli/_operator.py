@@ -124,16 +124,20 @@ class NamedAccounts(Operator):
             engine.disconnect()
 
     def require_database(self) -> None:
-        """Refuse a file that is not there.
+        """Refuse a file that is not there, or is the database of something else.
 
         Raises:
-            AuthBackendError: It is not.
+            AuthBackendError: It is so.
         """
         file = self.file
         if file is not None and not file.is_file():
             if file.is_dir():
                 raise AuthBackendError(f"{file} is a folder: name the database's file")
             raise AuthBackendError(f"There is no database {file}: derp-auth-lite init makes one")
+        if file is not None and _is_of_another(file):
+            raise AuthBackendError(
+                f"{file} holds no accounts: derp-auth-lite init makes their tables in it"
+            )
 
     @functools.cached_property
     def _config(self) -> Config | None:
@@ -163,3 +167,19 @@ class NamedAccounts(Operator):
             raise ConfigError(f"The accounts of a server need their secret: set {SECRET}")
         is_without = file.exists() and not file.with_name(f"{file.name}.key").exists()
         return secrets.token_urlsafe(48) if is_without else None
+
+
+def _is_of_another(file: Path) -> bool:
+    """Tell, without a change to it, whether a database has tables and none of ours.
+
+    What cannot be told so, as it is no database or is locked, shows when the accounts are opened.
+    """
+    import sqlite3  # --help does without
+
+    try:
+        address = f"{file.resolve().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(address, uri=True)) as database:
+            tables = database.execute("SELECT name FROM sqlite_master").fetchall()
+    except sqlite3.Error:
+        return False
+    return bool(tables) and ("auth_migrations",) not in tables
