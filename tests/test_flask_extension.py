@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from flask import Flask
+from flask import Blueprint, Flask
 
 from derp_auth_lite.config import (
     AuthConfig,
@@ -20,10 +20,12 @@ from derp_auth_lite.config import (
     PasswordConfig,
 )
 from derp_auth_lite.email import EmailClient
-from derp_auth_lite.exceptions import ConfigError
+from derp_auth_lite.exceptions import AuthNotConnectedError, ConfigError
 from derp_auth_lite.flask import FlaskAuth, current_user, login_required
 from derp_auth_lite.flask.demo import create_app as create_demo
+from derp_auth_lite.flask.state import EXTENSION
 from derp_auth_lite.flask.testing import FlaskAuthClient
+from derp_auth_lite.kv import DiskKV
 
 from .support import PASSWORD, SECRET, MovableClock, native_client
 
@@ -105,6 +107,26 @@ def test_one_object_serves_what_a_factory_makes():
     assert clients[0] is not clients[1]
     with pytest.raises(RuntimeError, match="accounts already"):
         auth.init_app(apps[0])
+
+
+def test_a_client_that_was_opened_is_closed_when_the_set_up_fails(tmp_path):
+    app, kv = Flask("notes"), DiskKV(tmp_path / "kv")
+    app.config.update(AUTH_DATABASE=str(tmp_path / "app.db"), AUTH_KV=kv, AUTH_OPTIONS=CHEAP)
+    app.register_blueprint(Blueprint("auth", "notes"))  # the name of ours
+    with pytest.raises(ValueError, match="auth"):
+        FlaskAuth(app)
+    assert EXTENSION not in app.extensions
+    with pytest.raises(AuthNotConnectedError):
+        kv.get(b"x")
+
+
+def test_a_client_of_the_applications_own_stays_open_when_the_set_up_fails():
+    app, ready = Flask("notes"), native_client(":memory:", MovableClock())
+    app.register_blueprint(Blueprint("auth", "notes"))
+    with pytest.raises(ValueError, match="auth"):
+        FlaskAuth(app, client=ready)
+    assert ready.find_user(EMAIL) is None
+    ready.disconnect()
 
 
 def test_an_application_without_accounts_says_so():

@@ -58,25 +58,14 @@ class FlaskAuth:
             raise RuntimeError("This application has its accounts already")
         settings = FlaskAuthSettings.read(app.config, app.name)
         client = self._given if self._given is not None else _open(app.config)
-        client.connect()
-        if not isinstance(client, NativeAuthClient):  # a hosted service has pages of its own
-            settings = replace(settings, pages=False)
-        app.extensions[EXTENSION] = AuthState(client, settings)
-        app.before_request(_refuse_other_sites)
-        app.context_processor(_variables)
-        add_commands(app)
-        app.register_error_handler(AuthBackendError, _show_failure)
-        app.register_error_handler(AuthNotConnectedError, _show_failure)
-        app.register_error_handler(RateLimitedError, _show_failure)
-        if settings.pages:
-            from .pages import pages  # templates and forms, for those who want them
-
-            app.register_blueprint(pages, url_prefix=settings.url_prefix)
-        if settings.api:
-            from .api import make_blueprint  # likewise
-
-            api = make_blueprint(state(app))
-            app.register_blueprint(api, url_prefix=f"{settings.url_prefix}/api")
+        try:
+            client.connect()
+            _hook_in(app, client, settings)
+        except BaseException:
+            app.extensions.pop(EXTENSION, None)
+            if client is not self._given:
+                client.disconnect()
+            raise
 
     @property
     def client(self) -> BaseAuthClient:
@@ -98,6 +87,27 @@ class FlaskAuth:
     def close(self, app: Flask) -> None:
         """Disconnect the client of *app*; for tests, since the end of a process does it too."""
         state(app).client.disconnect()
+
+
+def _hook_in(app: Flask, client: BaseAuthClient, settings: FlaskAuthSettings) -> None:
+    if not isinstance(client, NativeAuthClient):  # a hosted service has pages of its own
+        settings = replace(settings, pages=False)
+    app.extensions[EXTENSION] = AuthState(client, settings)
+    app.before_request(_refuse_other_sites)
+    app.context_processor(_variables)
+    add_commands(app)
+    app.register_error_handler(AuthBackendError, _show_failure)
+    app.register_error_handler(AuthNotConnectedError, _show_failure)
+    app.register_error_handler(RateLimitedError, _show_failure)
+    if settings.pages:
+        from .pages import pages  # templates and forms, for those who want them
+
+        app.register_blueprint(pages, url_prefix=settings.url_prefix)
+    if settings.api:
+        from .api import make_blueprint  # likewise
+
+        api = make_blueprint(state(app))
+        app.register_blueprint(api, url_prefix=f"{settings.url_prefix}/api")
 
 
 def _open(config: Mapping[str, Any]) -> BaseAuthClient:
