@@ -17,7 +17,12 @@ import time
 
 import pytest
 
-from derp_auth_lite.exceptions import AuthError
+from derp_auth_lite.exceptions import (
+    AuthBackendError,
+    AuthError,
+    OrgMemberNotFoundError,
+    RateLimitedError,
+)
 from derp_auth_lite.testing import FakeSupabase, FakeWorkOS
 from derp_auth_lite.testing.service import Reply
 
@@ -304,3 +309,71 @@ def test_an_answer_that_comes_drop_by_drop_ends_in_time(world):
     with pytest.raises(AuthError, match="in time"):
         world.auth.get_user(world.id)
     assert time.monotonic() - began < 2
+
+
+HUGE = "9" * 5000
+WEEK = 7 * 24 * 3600
+HEADERS = {
+    "Retry-After, huge": (429, {"Retry-After": HUGE}),
+    "Retry-After, far away": (429, {"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}),
+    "Retry-After, no date": (503, {"Retry-After": "Fri, 99 Foo 2026 99:99:99 GMT"}),
+    "X-Total-Count, huge": (200, {"X-Total-Count": HUGE}),
+    "X-Total-Count, foreign digits": (200, {"X-Total-Count": "\u0663"}),
+    "X-Request-ID, with colours": (500, {"X-Request-ID": "\x1b[31mred"}),
+    "Content-Length, huge": (200, {"Content-Length": HUGE}),
+    "Content-Encoding, unknown": (200, {"Content-Encoding": "br, x"}),
+}
+
+
+@pytest.mark.parametrize("act", ["sign in", "look", "count"])
+@pytest.mark.parametrize("header", HEADERS)
+def test_any_header_may_be_anything(world, act, header):
+    """What is passed on to a browser is a number of seconds that it can understand."""
+    status, headers = HEADERS[header]
+    lines = [f"HTTP/1.1 {status} Said", *(f"{name}: {it}" for name, it in headers.items())]
+    prepare, do = ACTS[act]
+    prepare(world)
+
+    def change(reply):
+        parts = ["\r\n".join(lines).encode("utf-8"), b"\r\n\r\n", reply.body]
+        return Reply(raw=iter([b"".join(parts)]))
+
+    world.replies, world.change = [], (0, change)
+    told = []
+    try:
+        do(world)
+    except AuthError as error:
+        told.append(error)
+    assert all(0 <= it.retry_after <= WEEK for it in told if isinstance(it, RateLimitedError))
+
+
+TIMES = ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-02-30T00:00:00Z", "now"]
+
+
+@pytest.mark.parametrize("moment", TIMES)
+def test_a_time_that_there_is_not_is_an_error(world, moment):
+    def change(reply):
+        user = json.loads(reply.body) | {"created_at": moment}
+        return dataclasses.replace(reply, body=json.dumps(user).encode())
+
+    world.newcomer()
+    world.replies, world.change = [], (0, change)
+    with pytest.raises(AuthBackendError, match="time"):
+        world.auth.get_user(world.id)
+
+
+def test_a_membership_that_was_not_asked_for_counts_for_nothing(auth_clock):
+    """A service that ignored the filter would make a stranger an owner."""
+    with (
+        FakeWorkOS(clock=auth_clock) as service,
+        workos_support.connected(service.config, auth_clock) as auth,
+    ):
+        world = World("workos", service, auth)
+        world.founder()
+        owner = world.id
+        world.newcomer()
+        rows = list(service.environment.memberships.values())
+        service.disturb(200, {"data": rows}, path="/organization_memberships")
+        with pytest.raises(OrgMemberNotFoundError):
+            auth.get_org_member(org_id=world.org.id, user_id=world.id)
+        assert auth.get_org_member(org_id=world.org.id, user_id=owner).role == "owner"

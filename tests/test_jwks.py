@@ -170,12 +170,26 @@ class TestKeys:
         assert jwks.key("r", alg) is None
         assert server.calls == []
 
-    @pytest.mark.parametrize("body", [{}, {"keys": None}, {"keys": "x"}, {"keys": []}])
-    def test_a_set_without_keys_has_none(self, service, body):
+    def test_a_set_without_keys_has_none(self, service):
         """An empty set, as a project that signs with HS256 has it, is no failure."""
-        with LoopbackServer(lambda _: json_reply(body)) as server:
+        with LoopbackServer(lambda _: json_reply({"keys": []})) as server:
             jwks = JWKS("/keys", HTTPClient(server.url), clock=service.clock)
             assert jwks.key("k1", "RS256") is None
+
+    @pytest.mark.parametrize(
+        "body", [{}, {"keys": None}, {"keys": "x"}, {"error": "oops"}], ids=str
+    )
+    def test_what_is_no_set_is_a_failure_and_known_keys_serve_on(self, service, body):
+        """Else one strange answer would sign everybody out."""
+        answers = [{"keys": [jwk(rsa_key(), "k1")]}, body]
+        with LoopbackServer(lambda _: json_reply(answers[0])) as server:
+            jwks = JWKS("/keys", HTTPClient(server.url), clock=service.clock)
+            assert jwks.key("k1", "RS256") is not None
+            del answers[0]
+            service.advance(700)
+            assert jwks.key("k1", "RS256") is not None
+            with pytest.raises(AuthBackendError):
+                jwks.key("k2", "RS256")
 
 
 class TestFetching:

@@ -40,6 +40,7 @@ The headers compare their names without regard to case.
 _RETRY_STATUSES = frozenset({429, 502, 503, 504})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REQUEST_ID_HEADERS = ("X-Request-ID", "X-GitHub-Request-Id", "sb-request-id", "CF-Ray")
+_LONGEST_LENGTH = 18
 _JITTER = secrets.SystemRandom()
 
 
@@ -285,7 +286,8 @@ class HTTPClient:
             if size > self._max_bytes:
                 raise AuthBackendError(f"{self.name} sent more than {self._max_bytes} bytes")
         announced = raw.headers.get("Content-Length", "")
-        if announced.isdecimal() and 0 < size < int(announced):
+        is_number = announced.isdecimal() and len(announced) <= _LONGEST_LENGTH
+        if is_number and 0 < size < int(announced):
             raise ConnectionError("the answer was cut short")  # urllib3 1.26 does not notice
         return b"".join(parts)
 

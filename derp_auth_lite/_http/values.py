@@ -16,6 +16,7 @@ from ..exceptions import ConfigError
 __all__ = ["parse_json", "quote_id", "require_https", "retry_after"]
 
 _MAX_ID = 256
+_LONGEST_WAIT = 7 * 24 * 3600.0
 
 
 def quote_id(value: object, not_found: Callable[[], Exception] | None = None) -> str:
@@ -61,13 +62,16 @@ def require_https(url: str, what: str) -> str:
 
 
 def retry_after(headers: Mapping[str, str], clock: Clock = utc_now) -> float | None:
-    """Read a ``Retry-After`` header (RFC 9110, 10.2.3): seconds from now, or ``None``."""
+    """Read a ``Retry-After`` header (RFC 9110, 10.2.3): seconds from now, or ``None``.
+
+    It is a week at the most, whatever the service says.
+    """
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
-        return float(value)
+        return min(float(value), _LONGEST_WAIT)
     try:
         moment: datetime = email.utils.parsedate_to_datetime(value)
-        return max(0.0, (moment - clock()).total_seconds())
+        return min(max(0.0, (moment - clock()).total_seconds()), _LONGEST_WAIT)
     except (TypeError, ValueError, OverflowError):
         return None
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._clock import Clock
 from .._http import HTTPClient, Remembered
-from ..exceptions import ConfigError
+from ..exceptions import AuthBackendError, ConfigError
 from .base64url import decode
 from .verify import ASYMMETRIC_ALGORITHMS
 
@@ -94,8 +94,10 @@ class JWKS:
     def _fetch(self) -> Mapping[tuple[str | None, str], list[Any]]:
         """Fetch the set: (kid, algorithm) -> keys."""
         entries = self._http.request("GET", self._url).json_object().get("keys")
+        if not isinstance(entries, list):  # a page of a proxy, say: known keys serve on
+            raise AuthBackendError(f"{self._http.name} answered with something other than keys")
         keys: dict[tuple[str | None, str], list[Any]] = {}
-        for entry in entries[:_MAX_KEYS] if isinstance(entries, list) else []:
+        for entry in entries[:_MAX_KEYS]:
             try:
                 kid, alg, key = _read(entry)
             except (ValueError, TypeError, KeyError) as error:

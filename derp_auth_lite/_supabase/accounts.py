@@ -17,6 +17,7 @@ from .mapping import user_info
 __all__ = ["Accounts"]
 
 _PAGE = 200
+_LONGEST_COUNT = 18
 
 
 class Accounts:
@@ -59,7 +60,7 @@ class Accounts:
         """Return how many users there are."""
         result = self._api.admin("GET", "/admin/users", errors={}, page="1", per_page="1")
         total = result.headers.get("X-Total-Count", "")
-        if not (total.isascii() and total.isdecimal()):
+        if not (total.isascii() and total.isdecimal() and len(total) <= _LONGEST_COUNT):
             raise AuthBackendError("Supabase did not tell how many users there are")
         return int(total)
 

@@ -166,8 +166,10 @@ class Members:
         return any(it.is_owner and it.info.user_id != user_id for it in members)
 
     def _all(self, **params: str) -> Iterator[Member]:
-        rows = self._lists.all(_MEMBERS, errors=_OF_ORG, **params)
-        return (member_info(row, self._roles) for row in rows if _is_active(row))
+        """Go through memberships; what the service was not asked for counts for nothing."""
+        for row in self._lists.all(_MEMBERS, errors=_OF_ORG, **params):
+            if _is_active(row) and all(row.get(name) == value for name, value in params.items()):
+                yield member_info(row, self._roles)
 
     def _info(self, row: dict[str, Any]) -> OrgMemberInfo:
         return member_info(row, self._roles).info
