@@ -622,8 +622,10 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         """
         with self._throttle.redeeming(UNKNOWN):
             answer = self._redeem(CONFIRMATION, "email", token, state)
-        self._logout.abandon(token_pair(answer, self._clock()).access_token)
-        return self._accounts.info(answer.get("user"))
+        tokens, user = token_pair(answer, self._clock()), self._accounts.info(answer.get("user"))
+        self._sessions.keep_password(user.id)
+        self._logout.abandon(tokens.access_token)
+        return user
 
     def resend_confirmation_email(
         self,

@@ -43,7 +43,7 @@ def auth(project, database):
 def squat(auth, project):
     """Somebody signs up with the address of another."""
     join(auth, confirmation_url=PAGE)
-    project.clock.advance(hours=1)
+    project.clock.advance(minutes=30)
 
 
 def magic_link(auth, project):
@@ -166,3 +166,35 @@ def test_a_disabled_account_looks_like_none(auth, project, password):
             auth.sign_in_with_password(email, password)
         found.append((type(caught.value), caught.value.message, caught.value.code))
     assert found[0] == found[1]
+
+
+def by_code(project, redeem):
+    """Follow the newest mail of the project's, and redeem what the page gets a minute later."""
+    back = project.follow(project.last_mail())
+    project.clock.advance(minutes=1)
+    return redeem(back.code, state=back.state)
+
+
+def test_who_has_just_confirmed_the_address_keeps_the_password(auth, project):
+    """The service's times alone do not tell which link was the first."""
+    squat(auth, project)
+    by_code(project, auth.confirm_email)
+    auth.sign_in_with_magic_link(email=ADA, magic_link_url=PAGE)
+    by_code(project, auth.verify_magic_link)
+    assert auth.sign_in_with_password(ADA, PASSWORD).tokens
+
+
+def test_a_confirmation_makes_no_password_good_that_is_to_be_replaced(auth):
+    user = join(auth).user
+    auth._sessions.owe_password(user.id)
+    auth._sessions.keep_password(user.id)
+    assert auth._sessions.owes_password(user.id)
+
+
+def test_what_is_to_be_replaced_is_not_forgotten(auth, project):
+    user = join(auth).user
+    auth._sessions.owe_password(user.id)
+    project.clock.advance(days=400)
+    auth.purge()
+    auth._sessions.end_all(user.id)
+    assert auth._sessions.owes_password(user.id)

@@ -170,7 +170,8 @@ def test_a_note_that_somebody_else_wrote_into_the_store_gives_nothing(auth, serv
     (key,) = [key for key in kv.scan() if b"begun" in key]
     note = kv.get(key)
     assert b"engines" not in key + note
-    for forged in (note[:-1] + b"0", note[32:], b"", bytes(32) + note[32:]):
+    changed = bytes([note[-1] ^ 1])
+    for forged in (note[:-1] + changed, note[32:], b"", bytes(32) + note[32:]):
         kv.set(key, forged)
         with pytest.raises(OrgSlugConflictError):
             make(auth, ada)

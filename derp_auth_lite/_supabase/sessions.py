@@ -188,6 +188,12 @@ class RemoteSessions:
             self.note(debt, debt)
             self.set_org(debt, debt, debt)  # what has an organization is not forgotten
 
+    def keep_password(self, user_id: str) -> None:
+        """Note that a confirmation has proved the address, which a link that follows does not."""
+        if not self.owes_password(user_id):
+            self.owe_password(user_id)
+            self.paid_password(user_id)
+
     def owes_password(self, user_id: str) -> bool:
         """Tell whether that password may still be there."""
         debt = self.find(_debt_of(user_id))
