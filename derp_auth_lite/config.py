@@ -177,7 +177,7 @@ class SupabaseConfig(Settings):
         anon_key: The anonymous key, or the new kind, ``sb_publishable_…``.
         service_role_key: The service role's key, or the new kind, ``sb_secret_…``.
         jwt_secret: The legacy secret, while it is valid: it verifies HS256 tokens and lets sessions
-            be ended by their id. Empty: there is none.
+            be ended by their id; at least 32 bytes (RFC 7518, section 3.2). Empty: there is none.
         redirect_uri: Where providers send the browser back to.
         password: What a new password must be, beside what the project asks for; the costs of
             hashing in it mean nothing here.
@@ -199,6 +199,8 @@ class SupabaseConfig(Settings):
         scheme, host = scheme_and_host(self.url)
         self._need(scheme in {"http", "https"} and host != "", "url", "must be an http(s) URL")
         self._need_line("anon_key", "service_role_key")
+        fine = not self.jwt_secret or _long_enough(self.jwt_secret)
+        self._need(fine, "jwt_secret", f"must be at least {_MIN_SECRET_BYTES} bytes long, or empty")
         self._need(self.trusted_proxies >= 0, "trusted_proxies", "must not be negative")
 
 

@@ -260,6 +260,7 @@ class TestRules:
         [
             (JWTConfig, {"secret": "x" * 31}, "secret must be at least 32 bytes"),
             (JWTConfig, {"secret": ""}, "secret must be at least 32 bytes"),
+            (SupabaseConfig, {"jwt_secret": "x" * 31}, "jwt_secret must be at least 32 bytes"),
             (JWTConfig, {"previous_secrets": ["x" * 31]}, "previous_secrets each must be at"),
             (JWTConfig, {"previous_secrets": [SECRET, ""]}, "previous_secrets each must be at"),
             (JWTConfig, {"issuer": ""}, "issuer must not be empty"),
