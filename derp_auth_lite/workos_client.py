@@ -307,8 +307,10 @@ class WorkOSAuthClient(BaseAuthClient):
     def update_user(self, *, user_id: Id, email: str | None = None, **kwargs: Any) -> UserInfo:
         """Change an account on an administrator's word.
 
-        A changed address is unconfirmed again. Disabling ends the user's sessions, and keeps the
-        user from signing in through this client; WorkOS itself knows no disabled users.
+        A changed address is unconfirmed again, and links that were mailed to the old one die; where
+        WorkOS mails, one to a new password may live out its hour. Disabling ends the user's
+        sessions, and keeps the user from signing in through this client; WorkOS itself knows no
+        disabled users.
 
         Args:
             **kwargs: first_name, last_name, username, image_url, metadata, role, is_active,
