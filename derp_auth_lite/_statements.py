@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import peewee
@@ -38,6 +39,8 @@ def to_microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
+# What a request reads is what the one before read; converting takes seven times as long.
+@lru_cache(maxsize=4096)
 def from_microseconds(value: int) -> datetime:
     """Return the aware UTC time that *value* microseconds since 1970 stand for."""
     return _EPOCH + timedelta(0, 0, value)  # by position: half the time of a keyword
