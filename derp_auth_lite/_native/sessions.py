@@ -275,9 +275,15 @@ class Sessions:
 
         That is written at most once a minute, and never goes past the session's end. It is one
         method because every request of a browser comes through here.
+
+        Args:
+            session_id: As a cookie gave it, which has none but ids that we made.
         """
-        session = self.by_id(session_id)
-        if session is None or not session.user_is_active:
+        row = self._engine.fetch_one(_BY_ID, id=session_id)
+        if row is None:
+            return None
+        session = SessionRecord._make(row)
+        if not session.user_is_active:
             return None
         now = self._engine.now
         active_until = as_utc(session.active_until)
