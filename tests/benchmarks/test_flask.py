@@ -14,11 +14,14 @@ from derp_auth_lite.config import PasswordConfig
 from derp_auth_lite.flask import FlaskAuth, login_required
 
 from ..support import PASSWORD
-from .interleaved import Row, medians, table
+from .interleaved import Row, medians
 from .load import gunicorn, requests_a_second
+from .results import report
 
 CHEAP = {"password": PasswordConfig(hash_profile="cheapest")}
-ROUNDS = 6
+ROUNDS = 12
+UNDER_LOAD = 0.85
+"""The share of an unguarded view's answers that a guarded one is to reach."""
 
 APPLICATION = """
 from flask import Flask
@@ -68,7 +71,7 @@ def test_a_guarded_view_inside_the_application(tmp_path, tokens, cookie):
         Row("guarded, by token", taken["token"], "not guarded", taken["open"]),
         Row("not guarded", taken["open"], "without FlaskAuth", taken["bare"]),
     ]
-    print("\n" + table(rows))
+    report("A guarded view inside Flask", rows, "Warm, in one process.")
     assert all(row.ratio < limit for row, limit in zip(rows, (2.5, 2.5, 1.3), strict=True))
 
 
@@ -82,13 +85,20 @@ def test_a_guarded_view_under_load(tmp_path, cookie):
         for _ in range(ROUNDS):
             for path, found in rates.items():
                 found.append(requests_a_second(port, path, cookie))
-    ratios = [g / o for o, g in zip(*rates.values(), strict=True)]
-    print(
-        f"\n/open {statistics.median(rates['/open']):,.0f} a second, "
-        f"/guarded {statistics.median(rates['/guarded']):,.0f}; ratio in turns "
-        f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    taken, theirs = (
+        1e6 / statistics.median(found) for found in (rates["/guarded"], rates["/open"])
     )
-    assert statistics.median(ratios) > 0.5
+    row = Row("an answer, guarded", taken, "not guarded", theirs, 1 / UNDER_LOAD)
+    report(
+        "A guarded view under load, gunicorn with four workers",
+        [row],
+        "The load takes its share of the machine. A sampling profile of the workers finds three "
+        "quarters of the guard in Python's interpreter, over some thirty short functions, and a "
+        "seventh in SQLite, which is asked at each request whether the session still stands. "
+        "Workers that take turns on few cores find all of it cold: three times as long as in one "
+        "process. The view does nothing; what a real one does makes the share of the guard less.",
+    )
+    assert row.ratio < 2
 
 
 def _asker(app, path, headers):
