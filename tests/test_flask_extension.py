@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from flask import Blueprint, Flask
+from werkzeug.exceptions import SecurityError
 
 from derp_auth_lite.config import (
     AuthConfig,
@@ -22,6 +23,7 @@ from derp_auth_lite.config import (
 from derp_auth_lite.email import EmailClient
 from derp_auth_lite.exceptions import AuthNotConnectedError, ConfigError
 from derp_auth_lite.flask import FlaskAuth, current_user, login_required
+from derp_auth_lite.flask._links import link
 from derp_auth_lite.flask.demo import create_app as create_demo
 from derp_auth_lite.flask.state import EXTENSION
 from derp_auth_lite.flask.testing import FlaskAuthClient
@@ -251,6 +253,16 @@ def test_a_link_leads_to_the_site_that_was_configured(config):
     client.deliver_mail()
     link = client.email_client.sent[-1].link
     assert link.startswith("https://app.test/auth/reset-password?token=")
+    auth.close(app)
+
+
+def test_no_link_leads_to_a_host_that_is_not_trusted():
+    """Also where Flask, before 3.1, lets a request with such a host through."""
+    app, auth = make_app()
+    with app.test_request_context("/auth/forgot-password", base_url="https://evil.test"):
+        app.config["TRUSTED_HOSTS"] = ["app.test"]  # after Flask would have looked
+        with pytest.raises(SecurityError):
+            link("reset_password")
     auth.close(app)
 
 

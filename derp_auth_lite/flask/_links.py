@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from flask import current_app, request, url_for
+from werkzeug.wsgi import get_host
 
 from ..exceptions import ConfigError
 from .settings import FlaskAuthSettings
@@ -30,6 +31,7 @@ def link(purpose: str, **values: Any) -> str:
     Raises:
         ConfigError: Nobody said where the site is, and the request's word is not to be trusted: a
             token would go wherever its ``Host`` header says (OWASP forgot password cheat sheet).
+        SecurityError: Its host is none of ``TRUSTED_HOSTS``.
     """
     settings = state().settings
     own = settings.links.get(purpose)
@@ -41,9 +43,13 @@ def _site(settings: FlaskAuthSettings) -> str:
     if settings.site_url is not None:
         parts = urlsplit(settings.site_url)
         return f"{parts.scheme}://{parts.netloc}"
-    if not on_this_machine(request) and not current_app.config.get("TRUSTED_HOSTS"):
+    if on_this_machine(request):
+        return f"{request.scheme}://{request.host}"
+    trusted = current_app.config.get("TRUSTED_HOSTS")
+    if not trusted:
         raise ConfigError("Set AUTH_SITE_URL: links in mails begin with it")
-    return f"{request.scheme}://{request.host}"
+    # Flask before 3.1 does not look at the setting.
+    return f"{request.scheme}://{get_host(request.environ, trusted)}"
 
 
 def _with_query(place: str, values: Mapping[str, Any]) -> str:
