@@ -70,9 +70,9 @@ def test_postgresql_against_the_async_original(one_core, server, interpreter, tm
         "PostgreSQL, against the async original, on one core",
         rows,
         "Signing in and switching the organization write an event and do all they do in one"
-        " transaction, where the original commits each statement by itself and writes none. What"
-        " ask of the server takes raw SQL in as few messages 0.6 and 0.5 ms, 0.3 of it the disk at"
-        " COMMIT; the limits of a sign-in take 0.2 ms more, in a folder.",
+        " transaction, where the original commits each statement by itself and writes none. In raw"
+        " SQL, in as few messages, what they ask of the server takes 0.6 and 0.5 ms, 0.3 of it the"
+        " disk at COMMIT; the limits of a sign-in take 0.2 ms more, in a folder.",
     )
 
 
