@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import cast
+from urllib.parse import quote, unquote
 
 from flask import (
     Flask,
@@ -140,7 +141,7 @@ class AuthState:
         known = self._known()
         if known.session is not None and known.by_cookie:
             return known.new_cookie[0] if known.new_cookie else self.session_cookie()
-        return request.cookies.get(self.cookie_name() + _FORM)
+        return self._cookie(self.cookie_name() + _FORM)
 
     def set_form_secret(self, response: Response, value: str) -> None:
         """Give the browser a cookie for the forms of somebody who is not signed in."""
@@ -153,16 +154,16 @@ class AuthState:
 
     def session_cookie(self) -> str | None:
         """Return the value of the session's cookie, whether or not it is good."""
-        header = _request().environ.get("HTTP_COOKIE")
-        return None if header is None else cookie_in(header, self.cookie_name())
+        return self._cookie(self.cookie_name())
 
     def set_short_cookie(self, response: Response, name: str, value: str) -> None:
         """Set another cookie of ours with the same care; it is gone when the browser closes."""
-        self._set_cookie(response, f"{self.cookie_name()}-{name}", value, None)
+        self._set_cookie(response, f"{self.cookie_name()}-{name}", quote(value, safe=""), None)
 
     def short_cookie(self, name: str) -> str | None:
         """Return the value of such a cookie."""
-        return request.cookies.get(f"{self.cookie_name()}-{name}")
+        value = self._cookie(f"{self.cookie_name()}-{name}")
+        return None if value is None else unquote(value)
 
     def finish(self, response: Response) -> Response:
         """Set or take the cookie, as the request made it necessary."""
@@ -179,6 +180,10 @@ class AuthState:
         else:  # most often, and without parsing
             response.headers.add("Vary", "Cookie")
         return response
+
+    def _cookie(self, name: str) -> str | None:
+        header = _request().environ.get("HTTP_COOKIE")
+        return None if header is None else cookie_in(header, name)
 
     def _replace(self, before: SessionInfo, session: SessionInfo) -> SessionInfo:
         """End the browser's earlier session; the same person's organization stays active."""
@@ -200,8 +205,9 @@ class AuthState:
         return known
 
     def _remember(self, asked: Request, known: _OfRequest) -> _OfRequest:
-        if self._key not in asked.environ:
-            after_this_request(self.finish)  # requests that ask for nobody pay nothing for it
+        if self._key not in asked.environ:  # requests that ask for nobody pay nothing for it
+            # Before it calls it, Flask looks whether it is async: at a method twice as long.
+            after_this_request(lambda response: self.finish(response))  # noqa: PLW0108
         asked.environ[self._key] = known
         return known
 
