@@ -158,7 +158,9 @@ class AuthState:
 
     def set_short_cookie(self, response: Response, name: str, value: str) -> None:
         """Set another cookie of ours with the same care; it is gone when the browser closes."""
-        self._set_cookie(response, f"{self.cookie_name()}-{name}", quote(value, safe=""), None)
+        self._set_cookie(
+            response, f"{self.cookie_name()}-{name}", quote(value, safe="/?&=:+@"), None
+        )
 
     def short_cookie(self, name: str) -> str | None:
         """Return the value of such a cookie."""
