@@ -427,6 +427,32 @@ def test_the_last_owner_can_neither_leave_nor_step_down(inside, org, ada):
         assert (answer.status_code, "needs an owner" in answer.text) == (409, True)
 
 
+@pytest.mark.parametrize(
+    "cursor", ["x", "%00", "%ed%a0%80", "a" * 5000], ids=["word", "nul", "surrogate", "long"]
+)
+def test_a_page_of_members_that_there_is_not_is_not_found(inside, org, cursor):
+    assert inside.get(f"{org}?after={cursor}").status_code == 404
+
+
+def test_a_member_who_is_deleted_while_the_page_is_made_is_left_out(
+    inside, org, accounts, monkeypatch
+):
+    bob = accounts.create_user(email=BOB)
+    accounts.add_org_member(
+        org_id=accounts.get_org(slug="north-wind-co").id, user_id=bob.id, role="member"
+    )
+    listed = accounts.list_org_members_by_cursor
+
+    def list_and_lose(**which):
+        page = listed(**which)
+        accounts.delete_user(bob.id)
+        return page
+
+    monkeypatch.setattr(accounts, "list_org_members_by_cursor", list_and_lose)
+    page = inside.get(org)
+    assert (page.status_code, BOB in page.text, EMAIL in page.text) == (200, False, True)
+
+
 def test_an_organization_is_renamed_left_and_deleted(inside, org, accounts, ada):
     inside.submit(org, to=f"{org}/rename", name="South")
     assert "South" in inside.get(org).text

@@ -5,8 +5,14 @@ from __future__ import annotations
 from flask import abort, request
 from flask.typing import ResponseReturnValue
 
-from ...exceptions import AuthError, OrgMemberNotFoundError, OrgNotFoundError, UserNotFoundError
-from ...models import OrgInfo, OrgMemberInfo
+from ...exceptions import (
+    AuthError,
+    InvalidCursorError,
+    OrgMemberNotFoundError,
+    OrgNotFoundError,
+    UserNotFoundError,
+)
+from ...models import CursorResult, OrgInfo, OrgMemberInfo, UserInfo
 from .._org_fields import OWNER, ROLES, slug_of
 from .._refusals import NotAllowedError
 from ..decorators import login_required
@@ -186,20 +192,32 @@ def _one(
     errors: dict[str, AuthError] | None = None,
     email: str = "",
 ) -> ResponseReturnValue:
-    client = state().native
-    page = client.list_org_members_by_cursor(
-        org_id=org.id, limit=_MOST, after=request.args.get("after") or None
-    )
-    members = [(member, client.get_user(member.user_id)) for member in page.data]
+    page = _members(org)
+    users = [(member, _user_or_none(member)) for member in page.data]
     return show(
         "organization.html",
         status=status_of(errors or {}),
         errors=errors,
         org=org,
         mine=mine,
-        members=members,
+        members=[(member, user) for member, user in users if user is not None],
         next_cursor=page.next_cursor,
         active=my_session().org_id,
         roles=ROLES,
         email=email,
     )
+
+
+def _members(org: OrgInfo) -> CursorResult[OrgMemberInfo]:
+    after = request.args.get("after") or None
+    try:
+        return state().native.list_org_members_by_cursor(org_id=org.id, limit=_MOST, after=after)
+    except InvalidCursorError:
+        abort(404)
+
+
+def _user_or_none(member: OrgMemberInfo) -> UserInfo | None:
+    try:
+        return state().native.get_user(member.user_id)
+    except UserNotFoundError:  # deleted a moment ago
+        return None
