@@ -328,6 +328,32 @@ def test_one_signs_out_elsewhere(inside, app, accounts, ada):
     assert inside.get("/notes").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("account/sessions/end-others", {}),
+        ("organizations/switch", {}),
+        ("organizations", {"name": "South Wind"}),
+    ],
+    ids=["end-others", "switch", "make"],
+)
+def test_whose_session_ends_while_a_form_is_sent_signs_in_again(
+    inside, accounts, monkeypatch, path, fields
+):
+    page = inside.get("/auth/account")
+    token = page.text.split('csrf_token" value="')[1].split('"')[0]
+    looked_up = accounts.authenticate_cookie
+
+    def look_up_and_end(value):
+        session = looked_up(value)
+        accounts.sign_out(session.session_id)
+        return session
+
+    monkeypatch.setattr(accounts, "authenticate_cookie", look_up_and_end)
+    answer = inside.post(f"/auth/{path}", data={"csrf_token": token, **fields})
+    assert (answer.status_code, answer.headers.get("Location")) == (303, "/auth/sign-in")
+
+
 def test_nobody_ends_somebody_elses_session(inside, app, accounts):
     other = app.test_client()
     other.sign_in(BOB)
