@@ -329,6 +329,10 @@ class TestDelivery:
         assert self.delivery(outbox, engine, email).send_due(until=0.0) == 0
         assert email.sent == []
 
+    def test_a_limit_in_time_may_be_endless(self, outbox, engine, email):
+        add(outbox)
+        assert self.delivery(outbox, engine, email).send_due(until=float("inf")) == 1
+
     def test_two_threads_of_one_process_never_send_at_once(self, outbox, engine, clock):
         class Counting:
             def __init__(self):

@@ -82,7 +82,7 @@ class Delivery:
     def _next(self, until: float | None) -> bool | None:
         """Take the next mail; tell whether it was sent, or ``None`` where none is due."""
         patience = -1.0 if until is None else max(0.0, until - time.monotonic())
-        if not self._turn.acquire(timeout=patience):
+        if not self._turn.acquire(timeout=min(patience, threading.TIMEOUT_MAX)):
             return None
         try:
             intent = self._outbox.take()
