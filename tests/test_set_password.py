@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from derp_auth_lite._native.new_passwords import NewPasswords
 from derp_auth_lite.config import PasswordConfig, ThrottleConfig
 from derp_auth_lite.exceptions import (
     InvalidCredentialsError,
@@ -13,7 +14,6 @@ from derp_auth_lite.exceptions import (
     PasswordValidationError,
     UserNotFoundError,
 )
-from derp_auth_lite.native_client import NativeAuthClient
 from derp_auth_lite.orm import DatabaseEngine
 
 from .support import PASSWORD, Request
@@ -106,14 +106,14 @@ def test_an_unknown_user_is_not_found(auth, user_id):
 
 def test_an_account_that_changes_meanwhile_keeps_the_change(auth, ada, monkeypatch):
     """A reset that lands between the reading of the account and the writing wins."""
-    new_hash = NativeAuthClient._new_hash
+    new_hash = NewPasswords.hash
 
     def slowly(self, *arguments):
-        monkeypatch.setattr(NativeAuthClient, "_new_hash", new_hash)
+        monkeypatch.setattr(NewPasswords, "hash", new_hash)
         auth.set_password(user_id=ada.user.id, password=NEW)
         return new_hash(self, *arguments)
 
-    monkeypatch.setattr(NativeAuthClient, "_new_hash", slowly)
+    monkeypatch.setattr(NewPasswords, "hash", slowly)
     with pytest.raises(InvalidCredentialsError, match="changed meanwhile"):
         auth.set_password(user_id=ada.user.id, password="what came too late")
     assert auth.sign_in_with_password(EMAIL, NEW)
