@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import signal
 import threading
 import time
 
@@ -253,6 +254,15 @@ def test_a_commit_that_is_not_answered_is_not_said_again(engine, postgres_url):
     assert names(engine) == []
 
 
+@pytest.fixture
+def _heeds_ctrl_c():
+    """A program that a shell starts in the background does not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_heeds_ctrl_c")
 @pytest.mark.parametrize("where", ["in a statement", "in the commit"])
 def test_ctrl_c_in_the_middle_undoes_all_and_gives_no_broken_connection_back(engine, where, caplog):
     begun = time.monotonic()
