@@ -8,11 +8,14 @@ import uuid
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ._tables import Identity, Organization, OrgMember, Session, User
 from .models import IdentityInfo, OrgInfo, OrgMemberInfo, SessionInfo, UserInfo
 from .orm import as_utc
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 __all__ = [
     "IDENTITY_COLUMNS",
@@ -32,8 +35,7 @@ __all__ = [
     "user_info",
 ]
 
-
-T = TypeVar("T")
+T = TypeVar("T", bound="DataclassInstance")
 
 # Most ids come back as they were given out, and parsing one costs as much as looking it up.
 _CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
@@ -76,8 +78,7 @@ def _maker(record: type[T]) -> Callable[..., T]:
     ``object.__setattr__`` for each field.
     """
     new = object.__new__
-    # No type says "a dataclass", which every record is.
-    setters = [vars(record)[field.name].__set__ for field in fields(record)]  # type: ignore[arg-type]
+    setters = [vars(record)[field.name].__set__ for field in fields(record)]
 
     def make(*values: Any) -> T:
         made = new(record)

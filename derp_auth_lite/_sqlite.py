@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import random
 import secrets
 import sqlite3
 import threading
@@ -36,6 +35,7 @@ _PRAGMAS = (
     ("cache_size", -65536),
     ("temp_store", 2),
 )
+_chance = secrets.SystemRandom()
 
 _REMEMBERED = 1024  # reads of a connection
 
@@ -86,11 +86,10 @@ def patiently(action: Callable[[], Result]) -> Result:
 
 def _pause(waited: float) -> float:
     """Return how long to wait now, after *waited* seconds."""
-    # Spreading waiters out needs no secrecy.
     if not waited:
-        return random.uniform(*_FIRST_PAUSE)  # noqa: S311
+        return _chance.uniform(*_FIRST_PAUSE)
     modesty = max(1.0, _MODESTY * (1 - waited / _MODEST_SECONDS))
-    return random.uniform(*_PAUSE) * modesty  # noqa: S311
+    return _chance.uniform(*_PAUSE) * modesty
 
 
 def _after_fork_in_child() -> None:

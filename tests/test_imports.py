@@ -74,4 +74,4 @@ def test_a_misspelt_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="has no attribute 'open_oauth'"):
         _ = derp_auth_lite.open_oauth
     with pytest.raises(ImportError):
-        from derp_auth_lite import open_oauth  # noqa: F401
+        from derp_auth_lite import open_oauth  # noqa: F401  which is never reached

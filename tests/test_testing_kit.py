@@ -154,7 +154,6 @@ class TestFixtures:
         outcome.assert_outcomes(passed=3, deselected=outcome.parseoutcomes()["deselected"])
 
     def test_they_work_in_parallel_processes(self, run):
-        pytest.importorskip("xdist")
         test = """
             import pytest
 

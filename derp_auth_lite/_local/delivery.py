@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import random
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +22,7 @@ _log = logging.getLogger(__name__)
 _FIRST_DELAY = timedelta(seconds=5)
 _LONGEST_DELAY = timedelta(minutes=5)
 _JITTER = (0.75, 1.25)
+_chance = secrets.SystemRandom()
 
 Resolve = Callable[[Intent], Mapping[str, object] | None]
 """Returns the variables of a mail, the link with its new token among them.
@@ -149,8 +150,7 @@ class Delivery:
 
 def _delay(attempts: int) -> timedelta:
     doubled = _FIRST_DELAY * (1 << min(attempts - 1, 10))
-    # Spreading attempts out needs no secrecy.
-    return min(doubled, _LONGEST_DELAY) * random.uniform(*_JITTER)  # noqa: S311
+    return min(doubled, _LONGEST_DELAY) * _chance.uniform(*_JITTER)
 
 
 def _name(intent: Intent) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import random
+import secrets
 import threading
 import time
 import weakref
@@ -20,6 +20,7 @@ DRAIN_SECONDS = 5.0
 """For how long a disconnect, or the end of the program, waits for mails to be sent."""
 
 _PAUSE = (0.05, 0.15)
+_chance = secrets.SystemRandom()
 _LONGEST_WAIT = 30.0
 
 
@@ -95,8 +96,7 @@ class MailWorker:
     def _run(self) -> None:
         failures = 0
         while True:
-            # Spreading workers out needs no secrecy.
-            self._stopping.wait(random.uniform(*_PAUSE))  # noqa: S311
+            self._stopping.wait(_chance.uniform(*_PAUSE))
             last = self._stopping.is_set()
             wait = self._round()
             if last:

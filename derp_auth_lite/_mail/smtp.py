@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
 from threading import Lock, Timer
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ..exceptions import ConfigError, EmailSendError
 from .message import to_bytes
@@ -203,11 +203,12 @@ class _Connection(smtplib.SMTP):
         self._tls_context = tls_context
         super().__init__(local_hostname=local_hostname, timeout=timeout)
 
-    # The base takes a source address as well, which nobody gives here.
-    def connect(self, host: str = "localhost", port: int = 0) -> tuple[int, bytes]:  # type: ignore[override]
+    def connect(
+        self, host: str = "localhost", port: int = 0, source_address: Any = None
+    ) -> tuple[int, bytes]:
         """Connect, remembering the host: TLS verifies its name."""
         self._host = host
-        return super().connect(host, port)
+        return super().connect(host, port, source_address)
 
     def wait_for_replies(self, seconds: float) -> None:
         """Set how long each reply may take."""

@@ -98,8 +98,8 @@ class TemplateSet:
         body = self._render(f"{mail}.html", known)
         if _WHOLE_PAGE.match(body):
             return body
-        # A template that escapes has rendered the body.
-        return self._render("base.html", {**known, "content": Markup(body)})  # noqa: S704
+        content = Markup(body)  # noqa: S704  a template that escapes has rendered it
+        return self._render("base.html", {**known, "content": content})
 
     def _render(self, name: str, variables: Mapping[str, Any]) -> str:
         with _explained(name):

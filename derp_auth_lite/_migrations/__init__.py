@@ -66,8 +66,8 @@ def _applied(database: peewee.Database) -> list[str]:
 def _read_applied(database: peewee.Database) -> list[str]:
     if not database.table_exists(_TABLE):
         return []
-    # The name of the table is a constant of this file.
-    rows = database.execute_sql(f'SELECT name FROM "{_TABLE}" ORDER BY name').fetchall()  # noqa: S608
+    query = f'SELECT name FROM "{_TABLE}" ORDER BY name'  # noqa: S608  a constant of this file
+    rows = database.execute_sql(query).fetchall()
     return [name for (name,) in rows]
 
 

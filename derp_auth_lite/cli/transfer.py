@@ -254,7 +254,7 @@ def _written_whole(file: Path) -> Iterator[Callable[[bytes], object]]:
 def _progress(title: str, total: int | None) -> Iterator[Callable[[int], object]]:
     """Yield what is told how far the work is; a terminal shows it after a second."""
     if not sys.stderr.isatty():
-        yield lambda done: None  # noqa: ARG005  nobody is looking
+        yield lambda _: None  # nobody is looking
         return
     from rich.console import Console
     from rich.progress import (

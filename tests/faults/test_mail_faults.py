@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import statistics
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -45,7 +45,7 @@ def auth(database, clock, server):
 
 
 def open_files():
-    return len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0  # noqa: PTH208
+    return len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -258,18 +258,18 @@ class _Handler:
     def __init__(self, server: SmtpServer) -> None:
         self._server = server
 
-    async def handle_EHLO(  # noqa: N802
+    async def handle_EHLO(
         self, session: Any, state: Any, _: Any, hostname: str, responses: list[str]
     ) -> list[str]:
         state.host_name = hostname
         reply = await self._server.meet("ehlo", session)
         return responses if reply is None else [reply]
 
-    async def handle_HELO(self, session: Any, state: Any, _: Any, hostname: str) -> str:  # noqa: N802
+    async def handle_HELO(self, session: Any, state: Any, _: Any, hostname: str) -> str:
         state.host_name = hostname
         return await self._server.meet("ehlo", session) or "250 mail.test"
 
-    async def handle_MAIL(  # noqa: N802
+    async def handle_MAIL(
         self, session: Any, state: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
         reply = await self._server.meet("mail", session)
@@ -280,7 +280,7 @@ class _Handler:
             envelope.mail_options.extend(options)
         return reply or "250 OK"
 
-    async def handle_RCPT(  # noqa: N802
+    async def handle_RCPT(
         self, session: Any, _: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
         reply = await self._server.meet("rcpt", session)
@@ -289,7 +289,7 @@ class _Handler:
             envelope.rcpt_options.extend(options)
         return reply or "250 OK"
 
-    async def handle_DATA(self, session: Any, state: Any, envelope: Any) -> str:  # noqa: N802
+    async def handle_DATA(self, session: Any, state: Any, envelope: Any) -> str:
         received = Received(
             sender=envelope.mail_from,
             recipients=list(envelope.rcpt_tos),
@@ -303,7 +303,7 @@ class _Handler:
             self._server.received.append(received)
         return reply or "250 OK"
 
-    async def handle_QUIT(self, session: Any, *_: Any) -> str:  # noqa: N802
+    async def handle_QUIT(self, session: Any, *_: Any) -> str:
         return await self._server.meet("quit", session) or "221 Bye"
 
 

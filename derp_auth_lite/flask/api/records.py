@@ -13,9 +13,12 @@ import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ...models import CursorResult
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 __all__ = [
     "Ended",
@@ -40,6 +43,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+Record = TypeVar("Record", bound="DataclassInstance")
 Info = TypeVar("Info")
 
 
@@ -193,10 +197,9 @@ class Failure:
     error: Problem
 
 
-def pick(kind: type[T], info: Any, **others: Any) -> T:
+def pick(kind: type[Record], info: Any, **others: Any) -> Record:
     """Make a record from the fields of the same name of *info*, and from *others*."""
-    # No type says "a dataclass", which every record is.
-    names = [f.name for f in dataclasses.fields(kind) if f.name not in others]  # type: ignore[arg-type]
+    names = [f.name for f in dataclasses.fields(kind) if f.name not in others]
     return kind(**{name: getattr(info, name) for name in names}, **others)
 
 
