@@ -36,9 +36,9 @@ def bearer_token(request: object) -> str | None:
 
 def caller_of(
     request: object | None,
-    *,
     user_agent: str | None = None,
     ip_address: str | None = None,
+    *,
     trusted_proxies: int = 0,
 ) -> Caller:
     """Return agent and address; what is given wins over what *request* says.

@@ -509,10 +509,10 @@ class NativeAuthClient(LocalOrgAuthClient):
         self._db.refuse_foreign_transaction()
         names = profile_changes({"first_name": first_name, "last_name": last_name})
         caller = self._caller(request, user_agent, ip_address)
-        user = self._password_check.sign_in(email, password, caller)
+        user, attempt = self._password_check.sign_in(email, password, caller)
         renewed = self._password_check.renewed_hash(user, password)
         sign_in = self._sign_ins.by_password(user, renewed, names, caller)
-        self._throttle.proved(user.email, caller)
+        self._throttle.succeeded(attempt)
         return self._result(sign_in)
 
     def change_password(
@@ -1267,14 +1267,10 @@ class NativeAuthClient(LocalOrgAuthClient):
         user_agent: str | None = None,
         ip_address: str | None = None,
     ) -> Caller:
-        if self._config.trusted_proxies and request is not None and not was_forwarded(request):
+        proxies = self._config.trusted_proxies
+        if proxies and request is not None and not was_forwarded(request):
             self._saw_direct_request = True
-        return caller_of(
-            request,
-            user_agent=user_agent,
-            ip_address=ip_address,
-            trusted_proxies=self._config.trusted_proxies,
-        )
+        return caller_of(request, user_agent, ip_address, trusted_proxies=proxies)
 
     def _result(self, sign_in: SignIn) -> AuthResult:
         user, session = sign_in

@@ -27,7 +27,7 @@ from ._mail.links import check_link
 from ._migrations import migrate
 from ._pages import Cursors, bounds
 from ._records import as_id
-from ._request import UNKNOWN, Caller, bearer_token, caller_of
+from ._request import UNKNOWN, bearer_token, caller_of
 from ._supabase import errors
 from ._supabase.accounts import Accounts
 from ._supabase.api import GoTrue
@@ -123,6 +123,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
     ) -> None:
         self._config = config
         self._clock = clock
+        self._caller = functools.partial(caller_of, trusted_proxies=config.trusted_proxies)
         self._api = GoTrue(config, clock=clock, timeout=timeout)
         self._accounts = Accounts(self._api, clock)
         self._logout = Logout(self._api)
@@ -422,9 +423,7 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         address = normalize_email(email)
         self._throttle.mail(self._caller(request))
         if self._mailbox is not None:
-            check_link(magic_link_url)
-            if self._throttle.may_mail(MAGIC_LINK, address):
-                self._mailbox.post(MAGIC_LINK, address, magic_link_url)
+            self._mailbox.post_within(self._throttle, MAGIC_LINK, address, magic_link_url)
             return
         params, challenge = self._by_mail(MAGIC_LINK, magic_link_url)
         body = {"email": address, "create_user": True, "data": {}, **challenge}
@@ -563,11 +562,14 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         address = normalize_email(email)
         self._throttle.mail(self._caller(request))
         if self._mailbox is not None:
-            check_link(recovery_url)
-            if self._throttle.may_mail(RECOVERY, address):
-                self._mailbox.post(
-                    RECOVERY, address, recovery_url, subject=recovery_subject, variables=kwargs
-                )
+            self._mailbox.post_within(
+                self._throttle,
+                RECOVERY,
+                address,
+                recovery_url,
+                subject=recovery_subject,
+                variables=kwargs,
+            )
             return
         params, challenge = self._by_mail(RECOVERY, recovery_url)
         self._ask_for_mail("/recover", {"email": address, **challenge}, errors.RECOVER, params)
@@ -651,15 +653,14 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         address = normalize_email(email)
         self._throttle.mail(self._caller(request))
         if self._mailbox is not None:
-            check_link(confirmation_url)
-            if self._throttle.may_mail(CONFIRMATION, address):
-                self._mailbox.post(
-                    CONFIRMATION,
-                    address,
-                    confirmation_url,
-                    subject=confirmation_subject,
-                    variables=kwargs,
-                )
+            self._mailbox.post_within(
+                self._throttle,
+                CONFIRMATION,
+                address,
+                confirmation_url,
+                subject=confirmation_subject,
+                variables=kwargs,
+            )
             return
         params = {"redirect_to": check_link(confirmation_url)}
         body = {"type": "signup", "email": address}
@@ -863,19 +864,6 @@ class SupabaseAuthClient(LocalOrgAuthClient):
         self._sessions.forget_org(org_id, user_id)
 
     # Steps
-
-    def _caller(
-        self,
-        request: AuthRequest | None,
-        user_agent: str | None = None,
-        ip_address: str | None = None,
-    ) -> Caller:
-        return caller_of(
-            request,
-            user_agent=user_agent,
-            ip_address=ip_address,
-            trusted_proxies=self._config.trusted_proxies,
-        )
 
     def _authorize(
         self,

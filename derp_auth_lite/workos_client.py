@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import secrets
 from collections.abc import Iterator, Mapping
@@ -137,6 +138,7 @@ class WorkOSAuthClient(BaseAuthClient):
     ) -> None:
         self._config = config
         self._clock = clock
+        self._caller = functools.partial(caller_of, trusted_proxies=config.trusted_proxies)
         self._api = WorkOS(config, clock=clock, timeout=timeout)
         self._tokens = AccessTokens(self._api, issuers=config.issuers, clock=clock)
         self._roles = Roles(config.owner_role)
@@ -519,8 +521,7 @@ class WorkOSAuthClient(BaseAuthClient):
         caller = self._caller(request)
         self._throttle.mail(caller)
         if self._mailbox is not None:
-            if self._throttle.may_mail(MAGIC_LINK, address):
-                self._mailbox.post(MAGIC_LINK, address, magic_link_url)
+            self._mailbox.post_within(self._throttle, MAGIC_LINK, address, magic_link_url)
             return
         body = {"email": address, "ip_address": caller.ip_address, "user_agent": caller.user_agent}
         self._ask(
@@ -676,10 +677,15 @@ class WorkOSAuthClient(BaseAuthClient):
         self._throttle.mail(self._caller(request))
         if self._mailbox is None:
             self._ask("/password_reset", {"email": address}, errors.RECOVER)
-        elif self._throttle.may_mail(RECOVERY, address):
-            self._mailbox.post(
-                RECOVERY, address, recovery_url, subject=recovery_subject, variables=kwargs
-            )
+            return
+        self._mailbox.post_within(
+            self._throttle,
+            RECOVERY,
+            address,
+            recovery_url,
+            subject=recovery_subject,
+            variables=kwargs,
+        )
 
     def reset_password(self, token: str, new_password: str) -> UserInfo:
         """Set a new password with the token of a recovery link, which is spent by it.
@@ -739,14 +745,14 @@ class WorkOSAuthClient(BaseAuthClient):
         check_link(confirmation_url)
         self._throttle.mail(self._caller(request))
         if self._mailbox is not None:
-            if self._throttle.may_mail(CONFIRMATION, address):
-                self._mailbox.post(
-                    CONFIRMATION,
-                    address,
-                    confirmation_url,
-                    subject=confirmation_subject,
-                    variables=kwargs,
-                )
+            self._mailbox.post_within(
+                self._throttle,
+                CONFIRMATION,
+                address,
+                confirmation_url,
+                subject=confirmation_subject,
+                variables=kwargs,
+            )
             return
         user = self._accounts.by_email(address)
         is_asked_for = user is not None and user.get("email_verified") is not True
@@ -1121,19 +1127,6 @@ class WorkOSAuthClient(BaseAuthClient):
 
     # Steps
 
-    def _caller(
-        self,
-        request: AuthRequest | None,
-        user_agent: str | None = None,
-        ip_address: str | None = None,
-    ) -> Caller:
-        return caller_of(
-            request,
-            user_agent=user_agent,
-            ip_address=ip_address,
-            trusted_proxies=self._config.trusted_proxies,
-        )
-
     def _by_password(self, address: str, password: str, caller: Caller) -> dict[str, Any]:
         return self._api.authenticate(
             "password", errors=errors.PASSWORD, caller=caller, email=address, password=password
@@ -1250,7 +1243,6 @@ class WorkOSAuthClient(BaseAuthClient):
         user = result.user
         if user.email_confirmed_at is not None and self._recent.owes_password(user.id):
             self.set_password(user_id=user.id, password=secrets.token_urlsafe(48))
-            self._recent.paid_password(user.id)
             raise InvalidCredentialsError
 
     def _revoke(self, session_id: str) -> None:

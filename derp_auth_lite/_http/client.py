@@ -20,7 +20,7 @@ from urllib.parse import urlencode, urlsplit
 
 from .._clock import Clock, utc_now
 from ..exceptions import AuthBackendError
-from .values import parse_json, retry_after
+from .values import parse_json, retry_after, whole_number
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
@@ -40,7 +40,6 @@ The headers compare their names without regard to case.
 _RETRY_STATUSES = frozenset({429, 502, 503, 504})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REQUEST_ID_HEADERS = ("X-Request-ID", "X-GitHub-Request-Id", "sb-request-id", "CF-Ray")
-_LONGEST_LENGTH = 18
 _JITTER = secrets.SystemRandom()
 
 
@@ -285,9 +284,8 @@ class HTTPClient:
             size += len(part)
             if size > self._max_bytes:
                 raise AuthBackendError(f"{self.name} sent more than {self._max_bytes} bytes")
-        announced = raw.headers.get("Content-Length", "")
-        is_number = announced.isdecimal() and len(announced) <= _LONGEST_LENGTH
-        if is_number and 0 < size < int(announced):
+        announced = whole_number(raw.headers.get("Content-Length", ""))
+        if announced is not None and 0 < size < announced:
             raise ConnectionError("the answer was cut short")  # urllib3 1.26 does not notice
         return b"".join(parts)
 

@@ -13,10 +13,11 @@ from urllib.parse import quote, urlsplit
 from .._clock import Clock, utc_now
 from ..exceptions import ConfigError
 
-__all__ = ["parse_json", "quote_id", "require_https", "retry_after"]
+__all__ = ["parse_json", "quote_id", "require_https", "retry_after", "whole_number"]
 
 _MAX_ID = 256
 _LONGEST_WAIT = 7 * 24 * 3600.0
+_MOST_DIGITS = 18
 
 
 def quote_id(value: object, not_found: Callable[[], Exception] | None = None) -> str:
@@ -105,3 +106,9 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def whole_number(text: str) -> int | None:
+    """Read a header's whole number; ``None`` for what is none, or too long to be meant."""
+    is_number = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
+    return int(text) if is_number else None

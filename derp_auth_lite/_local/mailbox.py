@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from .._mail.links import check_link
 from ..email import EmailClient
 from .delivery import Delivery, Resolve
 from .events import Events
 from .mail_worker import DRAIN_SECONDS, MailWorker
 from .outbox import Outbox
+from .throttle import Throttle
 
 __all__ = ["CONFIRMATION", "HOSTED_LIFETIMES", "MAGIC_LINK", "RECOVERY", "Mailbox"]
 
@@ -90,6 +92,21 @@ class Mailbox:
             about=about,
         )
         self._outbox.engine.after_commit(self.wake)
+
+    def post_within(
+        self,
+        limits: Throttle,
+        kind: str,
+        email: str,
+        url: str,
+        *,
+        subject: str | None = None,
+        variables: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Take a mail as :meth:`post` does, or drop one too many, of which nobody is told."""
+        check_link(url)  # whether or not the mail is dropped
+        if limits.may_mail(kind, email):
+            self.post(kind, email, url, subject=subject, variables=variables)
 
     def deliver(self, timeout: float | None = None) -> int:
         """Send what waits, now and in the caller's thread; return how many mails were taken."""

@@ -43,8 +43,10 @@ class PasswordCheck:
         self._throttle = throttle
         self._refusals = refusals
 
-    def sign_in(self, email: str, password: str, caller: Caller) -> UserRecord:
-        """Return the user whose password this is; costs one hash whoever asks (ASVS 6.3.8).
+    def sign_in(self, email: str, password: str, caller: Caller) -> tuple[UserRecord, Attempt]:
+        """Return the user whose password this is, and the attempt that was counted for it.
+
+        It costs one hash whoever asks (OWASP ASVS 5.0, 6.3.8).
 
         Raises:
             InvalidCredentialsError: Email or password did not match.
@@ -66,7 +68,7 @@ class PasswordCheck:
         if self._config.enable_confirmation and user.email_confirmed_at is None:
             self._refusals.record("sign_in", "not_confirmed", caller, user_id=user.id)
             raise EmailNotConfirmedError
-        return user
+        return user, attempt
 
     def require(self, user: UserRecord, password: str, action: str, caller: Caller) -> None:
         """Ask a user who is signed in for the password, before *action*.

@@ -49,12 +49,11 @@ class PresentedLinks:
             RuntimeError: Called inside a transaction of the application.
         """
         self._engine.refuse_foreign_transaction()
-        self._throttle.token(caller)
-        claim = self._one_time.read(purpose, token)
-        if claim is None:
-            self._throttle.refused_token(caller)
-            self._refusals.record(action, "unknown_token", caller)
-            raise InvalidTokenError
+        with self._throttle.redeeming(caller):
+            claim = self._one_time.read(purpose, token)
+            if claim is None:
+                self._refusals.record(action, "unknown_token", caller)
+                raise InvalidTokenError
         return PresentedLink(token, claim, action, caller)
 
     def spent(self, link: PresentedLink, user: UserRecord | None) -> UserRecord:

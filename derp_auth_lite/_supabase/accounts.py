@@ -8,6 +8,7 @@ from itertools import count, islice
 from typing import Any
 
 from .._clock import Clock
+from .._http import whole_number
 from ..exceptions import AuthBackendError, UserNotFoundError
 from ..models import UserInfo
 from . import errors
@@ -17,7 +18,6 @@ from .mapping import user_info
 __all__ = ["Accounts"]
 
 _PAGE = 200
-_LONGEST_COUNT = 18
 
 
 class Accounts:
@@ -59,10 +59,10 @@ class Accounts:
     def count(self) -> int:
         """Return how many users there are."""
         result = self._api.admin("GET", "/admin/users", errors={}, page="1", per_page="1")
-        total = result.headers.get("X-Total-Count", "")
-        if not (total.isascii() and total.isdecimal() and len(total) <= _LONGEST_COUNT):
+        total = whole_number(result.headers.get("X-Total-Count", ""))
+        if total is None:
             raise AuthBackendError("Supabase did not tell how many users there are")
-        return int(total)
+        return total
 
     def create(self, address: str, body: Mapping[str, Any], *, confirmed: bool) -> UserInfo:
         """Make a user; the service mails nothing.
