@@ -208,10 +208,6 @@ class SQLite(peewee.SqliteDatabase):  # type: ignore[misc]  # Peewee is not type
             cursor.close()
             raise
 
-    def begin(self, lock_type: str | None = None) -> None:
-        """Begin a transaction, waiting for the lock where it is asked for."""
-        patiently(lambda: super(SQLite, self).begin(lock_type))
-
     def commit(self) -> None:
         """Commit; an in-memory database may have to wait for its readers."""
         patiently(super().commit)

@@ -7,10 +7,13 @@ import sqlite3
 import threading
 import time
 
+import peewee
 import pytest
 
 from derp_auth_lite import _sqlite
 from derp_auth_lite._sqlite import patiently
+from derp_auth_lite.exceptions import AuthBackendError
+from derp_auth_lite.orm import DatabaseEngine
 
 
 @pytest.fixture
@@ -73,6 +76,23 @@ def test_who_waits_longer_than_anybody_may_gets_the_error(locked, monkeypatch):
     with pytest.raises(sqlite3.OperationalError, match="locked"):
         patiently(attempt)
     assert not _sqlite._turn.locked()
+
+
+@pytest.mark.parametrize("owned", [True, False])
+def test_a_transaction_waits_no_longer_than_that(tmp_path, monkeypatch, owned):
+    """Whoever waits for the lock does so once, and not again around those who wait."""
+    monkeypatch.setattr(_sqlite, "BUSY_SECONDS", 0.5)
+    path = str(tmp_path / "app.db")
+    engine = DatabaseEngine(path if owned else peewee.SqliteDatabase(path, timeout=0))
+    engine.connect()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    begun = time.monotonic()
+    with pytest.raises(AuthBackendError, match="busy"), engine.transaction():
+        pass
+    assert 0.5 <= time.monotonic() - begun < 1.2
+    other.close()
+    engine.disconnect()
 
 
 def test_a_thread_that_waits_for_one_database_does_not_keep_another_from_going_on(locked):
