@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 
 from derp_auth_lite.exceptions import (
@@ -13,11 +11,10 @@ from derp_auth_lite.exceptions import (
     OrgSlugConflictError,
 )
 from derp_auth_lite.kv.memory import MemoryKV
-from derp_auth_lite.testing.service import Reply
 from derp_auth_lite.testing.workos import FakeWorkOS
 
 from .support import PASSWORD
-from .workos_support import ADA, connected
+from .workos_support import ADA, connected, lose_calls
 
 BOB = "bob@example.com"
 
@@ -54,27 +51,6 @@ def make(auth, user, name="Engines", **fields):
     return auth.create_org(name=name, slug="engines", creator_id=user.id, **fields)
 
 
-def fail(service, point, *, done, for_good):
-    """Leave call number *point* without an answer, and with *for_good* each one after it.
-
-    Nothing answers then, so that the client is as good as killed. *done*: what was asked for is
-    done all the same.
-    """
-    numbers, real = itertools.count(1), service.handle
-
-    def handle(call):
-        number = next(numbers)
-        is_lost = number == point or (for_good and number > point)
-        if not is_lost:
-            return real(call)
-        if done:
-            real(call)
-        return Reply(raw=iter(()))
-
-    service.handle = handle
-    return lambda: setattr(service, "handle", real)
-
-
 def held(service):
     """Return (user, role) of each membership, and how many organizations there are."""
     env = service.environment
@@ -89,7 +65,7 @@ def test_after_a_failure_at_any_call_the_same_call_makes_the_organization(
     auth, service, auth_clock, kv, ada, point, done, for_good
 ):
     """With its owner, once, and by a process that knows nothing of the first."""
-    mend = fail(service, point, done=done, for_good=for_good)
+    mend = lose_calls(service, point, done=done, for_good=for_good)
     with pytest.raises(AuthBackendError):
         make(auth, ada, metadata={"seats": 3})
     mend()
@@ -103,12 +79,12 @@ def test_after_a_failure_at_any_call_the_same_call_makes_the_organization(
 
 @pytest.mark.parametrize("done", [False, True], ids=["not done", "not answered"])
 def test_what_finishes_it_may_fail_as_well(auth, service, ada, done):
-    mend = fail(service, 3, done=False, for_good=True)
+    mend = lose_calls(service, 3, done=False)
     with pytest.raises(AuthBackendError):
         make(auth, ada)
     mend()
     for again in range(1, 7):
-        mend = fail(service, again, done=done, for_good=True)
+        mend = lose_calls(service, again, done=done)
         with pytest.raises(AuthError):
             make(auth, ada)
         mend()
@@ -118,7 +94,7 @@ def test_what_finishes_it_may_fail_as_well(auth, service, ada, done):
 
 def begun(auth, service, user, **fields):
     """Leave an organization behind."""
-    mend = fail(service, 3, done=False, for_good=True)
+    mend = lose_calls(service, 3, done=False)
     with pytest.raises(AuthBackendError):
         make(auth, user, **fields)
     mend()
@@ -145,7 +121,7 @@ def test_an_organization_of_others_is_nobodys_to_take(auth, service, ada, auth_c
 
 
 def test_one_that_others_made_after_a_failure_is_not_taken_either(auth, service, ada):
-    mend = fail(service, 2, done=False, for_good=True)
+    mend = lose_calls(service, 2, done=False)
     with pytest.raises(AuthBackendError):
         make(auth, ada)
     mend()

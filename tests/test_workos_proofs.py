@@ -6,19 +6,16 @@ between them, that password opens nothing.
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 
 from derp_auth_lite._workos import links
 from derp_auth_lite.email import EmailClient
 from derp_auth_lite.exceptions import AuthBackendError, InvalidCredentialsError, InvalidTokenError
 from derp_auth_lite.kv.memory import MemoryKV
-from derp_auth_lite.testing.service import Reply
 from derp_auth_lite.testing.workos import FakeWorkOS
 
 from .support import PASSWORD
-from .workos_support import ADA, PAGE, connected
+from .workos_support import ADA, PAGE, connected, lose_calls
 
 OWNERS = "the password of the owner"
 
@@ -46,21 +43,6 @@ def link(auth, service):
     return auth.magic_link_token(email=ADA, code=service.last_mail().code)
 
 
-def fail_from(service, point, *, done):
-    """Answer nothing from call number *point* on; return what ends that."""
-    numbers, real = itertools.count(1), service.handle
-
-    def handle(call):
-        if next(numbers) < point:
-            return real(call)
-        if done:
-            real(call)
-        return Reply(raw=iter(()))
-
-    service.handle = handle
-    return lambda: setattr(service, "handle", real)
-
-
 @pytest.mark.parametrize("done", [False, True], ids=["not done", "not answered"])
 @pytest.mark.parametrize("point", [1, 2, 3, 4, 5])
 def test_a_failure_at_any_call_leaves_a_password_that_opens_nothing_once_the_address_is_proved(
@@ -69,7 +51,7 @@ def test_a_failure_at_any_call_leaves_a_password_that_opens_nothing_once_the_add
     thief = auth.sign_up(email=ADA, password=PASSWORD).tokens
     auth_clock.advance(hours=1)
     token = link(auth, service)
-    mend = fail_from(service, point, done=done)
+    mend = lose_calls(service, point, done=done)
     with pytest.raises(AuthBackendError):
         auth.verify_magic_link(token)
     mend()
@@ -100,7 +82,7 @@ def test_who_never_proved_the_address_keeps_the_password_while_others_guess_code
 def test_a_password_that_is_set_afterwards_is_the_owners(auth, service, how):
     user = auth.sign_up(email=ADA, password=PASSWORD).user
     token = link(auth, service)
-    mend = fail_from(service, 3, done=False)
+    mend = lose_calls(service, 3, done=False)
     with pytest.raises(AuthBackendError):
         auth.verify_magic_link(token)
     mend()
