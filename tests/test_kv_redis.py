@@ -361,7 +361,7 @@ def test_without_the_package_a_config_error_says_what_to_install(monkeypatch):
         return genuine(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without_redis)
-    with pytest.raises(ConfigError, match=r"derp_auth_lite\[redis\]"):
+    with pytest.raises(ConfigError, match=r'pip install "derp_auth_lite\[redis\]"'):
         RedisKV("redis://localhost")
 
 

@@ -249,7 +249,7 @@ class TestWhatElseIsLimited:
 
         for n in range(30):
             join(n)
-        limited._password_check._hasher = None
+        limited._new_passwords._hasher = None
         with pytest.raises(RateLimitedError):
             join(30)
 
